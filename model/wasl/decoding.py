@@ -1,0 +1,223 @@
+"""From logits to entities and relations: the best lawful reading, with its probabilities. Arrays in, arrays out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wasl.config import Calibration
+from wasl.encoding import Words
+from wasl.schema import Schema
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Entities as runs of words.
+
+    Attributes:
+        spans: shape (entities, 2), int64: first and last-plus-one word, in text order, outermost first.
+        skips: shape (entities,), int64: letters of the first word that are left out.
+        labels: shape (entities,), int64: indices into the schema's entity labels.
+        scores: shape (entities,): probability that span and label are right.
+    """
+
+    spans: np.ndarray
+    skips: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.spans)
+
+    def take(self, index: np.ndarray) -> Spans:
+        return Spans(self.spans[index], self.skips[index], self.labels[index], self.scores[index])
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def calibrated(logits: np.ndarray, calibration: Calibration) -> np.ndarray:
+    """Probabilities of raw logits."""
+    return 1.0 / (1.0 + np.exp(-np.clip(calibration.slope * logits + calibration.shift, -60, 60)))
+
+
+def logit(log_probability: np.ndarray) -> np.ndarray:
+    """log(p / (1 - p)) of log p, finite everywhere."""
+    clipped = np.minimum(log_probability, -1e-7)
+    return clipped - np.log(-np.expm1(clipped))
+
+
+def best_tags(logs: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """The most probable lawful BIO sequence of each sentence (Viterbi 1967): I follows only B or I of its label.
+
+    Args:
+        logs: shape (words, 2n + 1): log probabilities of O, B and I of each of n labels.
+        bounds: shape (sentences, 2): first and last-plus-one word.
+
+    Returns:
+        shape (words,): tags. All sentences advance together, longest first.
+    """
+    words, tags = logs.shape
+    path = np.zeros(words, dtype=np.int64)
+    if not len(bounds):
+        return path
+    order = np.argsort(bounds[:, 0] - bounds[:, 1], kind="stable")
+    bounds = bounds[order]
+    lengths = bounds[:, 1] - bounds[:, 0]
+    begins, insides = np.arange(1, tags, 2), np.arange(2, tags, 2)
+    state = logs[bounds[:, 0]].copy()
+    state[:, insides] = -np.inf
+    back = np.zeros((words, tags), dtype=np.int64)
+    for step in range(1, int(lengths[0])):
+        alive = int(np.searchsorted(-lengths, -step, side="left"))  # sentences longer than `step`
+        previous = state[:alive]
+        at = bounds[:alive, 0] + step
+        best = previous.argmax(axis=1)
+        new = np.repeat(previous.max(axis=1)[:, None], tags, axis=1)
+        source = np.repeat(best[:, None], tags, axis=1)
+        from_begin = previous[:, begins] >= previous[:, insides]
+        new[:, insides] = np.where(from_begin, previous[:, begins], previous[:, insides])
+        source[:, insides] = np.where(from_begin, begins, insides)
+        state[:alive] = new + logs[at]
+        back[at] = source
+    current = state.argmax(axis=1)
+    for step in range(int(lengths[0]) - 1, -1, -1):
+        alive = int(np.searchsorted(-lengths, -step, side="left"))
+        at = bounds[:alive, 0] + step
+        path[at] = current[:alive]
+        current[:alive] = back[at, current[:alive]]
+    return path
+
+
+def decode_layer(
+    tag_logits: np.ndarray, proclitic_logits: np.ndarray, words: Words, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Entities of one tag layer.
+
+    Args:
+        tag_logits: shape (words, 2n + 1).
+        proclitic_logits: shape (words, LONGEST_PROCLITIC + 1).
+        words: the words.
+        labels: shape (n,): indices of the layer's labels.
+
+    Returns:
+        spans, skips, labels and raw logits of the entities' probabilities. An entity's probability is that of its B, of
+        its I's, of no further I after it, and of its proclitic.
+    """
+    logs = log_softmax(tag_logits)
+    bounds = words.sentence_bounds
+    path = best_tags(logs, bounds)
+    starts = np.flatnonzero(path % 2 == 1)
+    inside = (path > 0) & (path % 2 == 0)
+    # The first word at or after each start + 1 that is not an I.
+    stops = np.append(np.flatnonzero(~inside), len(path))
+    ends = stops[np.searchsorted(stops, starts + 1)]
+    tags = path[starts]
+    proclitic = log_softmax(np.where(words.skippable, proclitic_logits, -1e9))
+    skips = proclitic[starts].argmax(axis=1)
+    cumulative = np.vstack([np.zeros(logs.shape[1]), np.cumsum(logs, axis=0, dtype=np.float64)])
+    within = cumulative[ends, tags + 1] - cumulative[starts + 1, tags + 1]
+    last_of_sentence = np.isin(ends, bounds[:, 1])
+    following = np.where(ends < len(path), np.exp(logs[np.minimum(ends, len(path) - 1), tags + 1]), 0.0)
+    stop = np.where(last_of_sentence, 0.0, np.log1p(-np.minimum(following, 1 - 1e-7)))
+    total = logs[starts, tags] + within + stop + proclitic[starts, skips]
+    return np.stack([starts, ends], axis=1), skips, labels[(tags - 1) // 2], logit(total)
+
+
+def decode_entities(
+    tag_logits: np.ndarray,
+    proclitic_logits: np.ndarray,
+    words: Words,
+    schema: Schema,
+    slices: list[slice],
+    calibration: Calibration,
+    threshold: float,
+) -> Spans:
+    """The entities of a text; what crosses, or nests where the schema forbids it, gives way to the more probable."""
+    layers = [
+        decode_layer(
+            tag_logits[:, where], proclitic_logits, words, np.array([schema.entities.index(label) for label in layer])
+        )
+        for layer, where in zip(schema.tag_layers, slices, strict=True)
+    ]
+    spans, skips, labels, logits = (np.concatenate(parts) for parts in zip(*layers, strict=True))
+    scores = calibrated(logits, calibration)
+    keep = scores >= threshold
+    found = Spans(spans[keep], skips[keep], labels[keep], scores[keep])
+    if schema.containment:
+        found = found.take(_lawful(found, words, schema))
+    return found.take(np.lexsort((-found.spans[:, 1], found.skips, found.spans[:, 0])))
+
+
+def _lawful(found: Spans, words: Words, schema: Schema) -> np.ndarray:
+    kept: list[int] = []
+    edges = [
+        ((int(a), int(skip)), int(b)) for (a, b), skip in zip(found.spans.tolist(), found.skips.tolist(), strict=True)
+    ]
+    for i in np.argsort(-found.scores, kind="stable").tolist():
+        (start, end), label = edges[i], schema.entities[found.labels[i]]
+        for k in kept:
+            (other_start, other_end), other = edges[k], schema.entities[found.labels[k]]
+            if end <= other_start[0] or other_end <= start[0]:
+                continue
+            inside = other_start <= start and end <= other_end and schema.may_contain(other, label)
+            around = start <= other_start and other_end <= end and schema.may_contain(label, other)
+            if edges[i] == edges[k] or not (inside or around):
+                break
+        else:
+            kept.append(i)
+    return np.array(sorted(kept), dtype=np.int64)
+
+
+def candidate_pairs(spans: np.ndarray, labels: np.ndarray, words: Words, schema: Schema) -> np.ndarray:
+    """All ordered pairs of entities in one sentence that some relation allows: shape (pairs, 2)."""
+    if not len(spans) or not schema.relations:
+        return np.zeros((0, 2), dtype=np.int64)
+    sentence = words.sentence[spans[:, 0]]
+    order = np.argsort(sentence, kind="stable")
+    _, first, counts = np.unique(sentence[order], return_index=True, return_counts=True)
+    parts = []
+    for start, count in zip(first.tolist(), counts.tolist(), strict=True):
+        here = order[start : start + count]
+        parts.append(np.stack(np.meshgrid(here, here, indexing="ij"), axis=-1).reshape(-1, 2))
+    pairs = np.concatenate(parts)
+    lawful = schema.allowed.any(axis=2)[labels[pairs[:, 0]], labels[pairs[:, 1]]]
+    return pairs[lawful & (pairs[:, 0] != pairs[:, 1])]
+
+
+def decode_relations(
+    logits: np.ndarray,
+    pairs: np.ndarray,
+    labels: np.ndarray,
+    schema: Schema,
+    calibration: Calibration,
+    threshold: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Relations of a text.
+
+    Args:
+        logits: shape (pairs, relations), raw.
+        pairs: shape (pairs, 2): head and tail.
+        labels: shape (entities,).
+        threshold: least probability.
+
+    Returns:
+        shape (found, 3): head, tail, relation; shape (found,): probabilities. Of a symmetric relation the two orders
+        are averaged, and it is given once, head first in the text.
+    """
+    if not len(pairs):
+        return np.zeros((0, 3), dtype=np.int64), np.zeros(0)
+    raw = logits.astype(np.float64)
+    symmetric = np.array([r.symmetric for r in schema.relations])
+    if symmetric.any():
+        place = {(h, t): i for i, (h, t) in enumerate(pairs.tolist())}
+        back = np.array([place.get((t, h), i) for i, (h, t) in enumerate(pairs.tolist())])
+        raw[:, symmetric] = (raw[:, symmetric] + raw[back][:, symmetric]) / 2
+    scores = calibrated(raw, calibration)
+    lawful = schema.allowed[labels[pairs[:, 0]], labels[pairs[:, 1]]].copy()
+    lawful[np.ix_(pairs[:, 0] > pairs[:, 1], symmetric)] = False  # entities are in text order
+    row, relation = np.nonzero(lawful & (scores >= threshold))
+    return np.column_stack([pairs[row], relation]), scores[row, relation]

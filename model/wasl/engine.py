@@ -1,0 +1,74 @@
+"""Runs the network over windows, whatever text they are from: numpy in, numpy out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from wasl.encoding import Encoded, Window
+from wasl.network import Network, collate
+
+PIECES_IN_BATCH = 2048  # padded pieces in one encoder pass
+PAIRS_IN_BATCH = 1024
+
+
+class Engine(Protocol):
+    """What `Extractor` needs of an engine."""
+
+    def run_windows(self, windows: Sequence[tuple[Encoded, Window]]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Vectors, tag logits and proclitic logits of each window's own words, in the order given."""
+
+    def run_pairs(self, vectors: np.ndarray, spans: np.ndarray, labels: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+        """Relation logits; see `Network.score_pairs`."""
+
+
+class TorchEngine:
+    """The network on torch, on a CPU in fp32 or on a GPU in bf16."""
+
+    def __init__(self, network: Network, pad_id: int, device: str = "cpu") -> None:
+        self.network = network.to(device).eval()
+        self.pad_id = pad_id
+        self.device = device
+
+    def run_windows(self, windows: Sequence[tuple[Encoded, Window]]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        results: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = [_NOTHING] * len(windows)
+        order = sorted(range(len(windows)), key=lambda i: len(windows[i][1].pieces))
+        for group in _by_budget(order, [len(windows[i][1].pieces) for i in order]):
+            batch = collate([windows[i] for i in group], self.pad_id)
+            with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=self.device != "cpu"):
+                moved = type(batch)(*(v.to(self.device) if isinstance(v, torch.Tensor) else v for v in vars(batch).values()))
+                out = self.network(moved)
+            arrays = [t.float().cpu().numpy() for t in (out.vectors, out.tags, out.proclitics)]
+            edges = np.cumsum([0] + [windows[i][1].own[1] - windows[i][1].own[0] for i in group])
+            for i, low, high in zip(group, edges, edges[1:], strict=False):
+                vectors, tags, proclitics = (a[low:high] for a in arrays)
+                results[i] = (vectors, tags, proclitics)
+        return results
+
+    def run_pairs(self, vectors: np.ndarray, spans: np.ndarray, labels: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+        parts = []
+        with torch.inference_mode():
+            vectors_, spans_, labels_, pairs_ = (
+                torch.from_numpy(np.ascontiguousarray(a)).to(self.device) for a in (vectors, spans, labels, pairs)
+            )
+            for chunk in pairs_.split(PAIRS_IN_BATCH):
+                parts.append(self.network.score_pairs(vectors_, spans_, labels_, chunk).float().cpu().numpy())
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.network.schema.relations)), np.float32)
+
+
+_NOTHING = (np.zeros((0, 0), np.float32),) * 3
+
+
+def _by_budget(order: list[int], lengths: list[int]) -> Iterator[list[int]]:
+    """Groups of windows, shortest first, that stay under the budget when padded to the longest of the group."""
+    group: list[int] = []
+    for i, length in zip(order, lengths, strict=True):
+        if group and (len(group) + 1) * length > PIECES_IN_BATCH:
+            yield group
+            group = []
+        group.append(i)
+    if group:
+        yield group

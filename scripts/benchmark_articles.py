@@ -1,0 +1,129 @@
+"""Leave one article out, wasl beside three baselines on the same folds; prints the tables of the README.
+
+    python scripts/benchmark_articles.py annotations --output runs/encoder
+    python scripts/benchmark_articles.py annotations --output runs/extractor --encoder runs/base \
+        --also NEWS --also SYNTHETIC
+
+With an extractor as the encoder the gazetteer and the CRF are trained on the `--also` corpora too, which the extractor was
+trained on, and token classification starts from the extractor's encoder. Finished folds are kept in the output folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from safetensors.torch import save_file
+
+import wasl
+from baselines import Crf, Gazetteer, TokenClassification
+from wasl.document import Document
+from wasl_training.config import EPOCHS_FROM_ENCODER, EPOCHS_FROM_EXTRACTOR, TrainingConfig
+from wasl_training.crossval import Crossval, load_tally, save_tally, summarise_folds
+from wasl_training.encoders import Start, load_start
+from wasl_training.evaluation import evaluate
+from wasl_training.metrics import Score, Tally, tally
+from wasl_training.training import train
+
+WASL, GAZETTEER, CRF, TOKENS = "wasl", "gazetteer + most frequent relation", "CRF", "token classification + wasl's relations"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--encoder", default="embedded", help="what each fold starts from")
+    parser.add_argument("--also", type=Path, action="append", default=[], help="what the extractor was trained on")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+
+    corpus = wasl.read_corpus(options.corpus)
+    further = [d for folder in options.also for d in wasl.read_corpus(folder).documents.values()]
+    start = load_start(options.encoder)
+    counts: dict[str, dict[tuple[int, str], Tally]] = {WASL: {}, GAZETTEER: {}, CRF: {}, TOKENS: {}}
+    seconds: list[float] = []
+    for seed in range(options.seeds):
+        for id_ in corpus.documents:
+            file = options.output / f"{id_}-seed{seed}.json"
+            if not file.is_file():
+                began = time.monotonic()
+                found = run_fold(corpus, id_, seed, start, further)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                for name, one in found.items():
+                    save_tally(one, options.output / f"{id_}-seed{seed}-{list(counts).index(name)}.json")
+                seconds.append(time.monotonic() - began)
+                file.write_text(json.dumps({"seconds": seconds[-1]}))
+            for k, name in enumerate(counts):
+                counts[name][seed, id_] = load_tally(options.output / f"{id_}-seed{seed}-{k}.json")
+            print(f"seed {seed} {id_} done", flush=True)
+    results = {name: summarise_folds(tallies) for name, tallies in counts.items()}
+    print_tables(results)
+    if options.json:
+        options.json.write_text(json.dumps({n: r.to_dict() for n, r in results.items()}, ensure_ascii=False, indent=1) + "\n")
+
+
+def run_fold(corpus: wasl.Corpus, id_: str, seed: int, start: Start, further: list[Document]) -> dict[str, Tally]:
+    """Counts of every system on one held-out article."""
+    rest = corpus.select(without=[id_])
+    gold = corpus.documents[id_]
+    documents = [*rest.documents.values(), *further]
+    schema = corpus.schema
+
+    def count(predicted: Document, given: Document | None) -> Tally:
+        return tally(gold, predicted, given, schema.symmetric)
+
+    config = replace(TrainingConfig(), seed=seed)
+    extractor = train(rest, encoder=start, dev=[], config=config).extractor
+    gazetteer = Gazetteer(documents, schema)
+    epochs = EPOCHS_FROM_EXTRACTOR if start.extractor else EPOCHS_FROM_ENCODER
+    with TemporaryDirectory() as folder:  # the encoder as Hugging Face users have it
+        (Path(folder) / "config.json").write_text(json.dumps({**start.encoder_config, "dtype": "float32"}))
+        weights = {f"{start.encoder_config['model_type']}.{k}": v.contiguous() for k, v in start.encoder.state_dict().items()}
+        save_file(weights, Path(folder) / "model.safetensors", metadata={"format": "pt"})
+        tokens = TokenClassification(rest.documents.values(), schema, folder, start.tokenizer, epochs, seed)
+    found = tokens.predict(gold.text)
+    given = extractor.relate(gold)
+    return {
+        WASL: evaluate(extractor, corpus.select([id_])).tallies[id_],
+        GAZETTEER: count(gazetteer.predict(gold.text), gazetteer.relate(gold)),
+        CRF: count(Crf(documents, schema).predict(gold.text), None),
+        TOKENS: count(extractor.relate(found), given),
+    }
+
+
+def cell(score: Score) -> str:
+    if not score.support or score.f1 == 0:
+        return "–"
+    return f"{score.f1:.1f}" + (f" ({score.ci95[0]:.1f}–{score.ci95[1]:.1f})" if score.ci95 else "")
+
+
+def print_tables(results: dict[str, Crossval]) -> None:
+    """The tables in Markdown."""
+    print("\n| F1 (95 % over articles) | entities | relations, boundaries | relations, strict | relations, gold entities given |")
+    print("|---|---|---|---|---|")
+    for name, result in results.items():
+        p = result.pooled
+        cells = (cell(s) for s in (p.entities, p.boundaries, p.strict, p.given_gold))
+        print(f"| {name} | {' | '.join(cells)} |")
+    own = results[WASL]
+    print(f"\nEntities that start inside a word: {own.pooled.clitic_recall:.1f} % of {own.pooled.clitic_support} found exactly.")
+    print("\n| article | entities | boundaries | strict | gold entities given |\n|---|---|---|---|---|")
+    for id_, figures in own.per_document.items():
+        row = (figures.entities, figures.boundaries, figures.strict, figures.given_gold)
+        print(f"| {id_} | {' | '.join(f'{s.f1:.1f}' for s in row)} |")
+    for seed, figures in enumerate(own.per_seed):
+        row = (figures.entities, figures.boundaries, figures.strict, figures.given_gold)
+        print(f"| seed {seed} | {' | '.join(f'{s.f1:.1f}' for s in row)} |")
+    for title, score in (("entity", own.pooled.entities), ("relation, strict", own.pooled.strict)):
+        print(f"\n| {title} | precision | recall | F1 | support |\n|---|---|---|---|---|")
+        for label, part in score.by_label.items():
+            print(f"| {label} | {part.precision:.1f} | {part.recall:.1f} | {part.f1:.1f} | {part.support} |")
+
+
+if __name__ == "__main__":
+    main()

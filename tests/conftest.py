@@ -1,0 +1,107 @@
+"""Shared fixtures: a small corpus, tiny encoders made from a config, an extractor trained on them. No network."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaModel
+
+import wasl
+from wasl_training import TrainingConfig, train
+
+ANNOTATIONS = Path(__file__).parents[1] / "annotations"
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any connection beyond this machine fails at once."""
+    connect = socket.socket.connect
+
+    def refuse(self: socket.socket, address: object) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1"):  # type: ignore[index]
+            raise OSError("tests may not use the network")
+        connect(self, address)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def articles() -> wasl.Corpus:
+    """The five annotated articles."""
+    return wasl.read_corpus(ANNOTATIONS)
+
+
+def _texts(articles: wasl.Corpus) -> list[str]:
+    return [d.text for d in articles.documents.values()]
+
+
+@pytest.fixture(scope="session")
+def wordpiece_encoder(articles: wasl.Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny BERT and its WordPiece tokenizer."""
+    folder = tmp_path_factory.mktemp("wordpiece")
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # type: ignore[arg-type]
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()  # type: ignore[assignment]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer.train_from_iterator(_texts(articles), trainers.WordPieceTrainer(vocab_size=600, special_tokens=special))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )  # type: ignore[assignment]
+    tokenizer.save(str(folder / "tokenizer.json"))
+    torch.manual_seed(0)
+    BertModel(BertConfig(vocab_size=600, max_position_embeddings=80, **SIZES)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sentencepiece_encoder(articles: wasl.Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny XLM-RoBERTa and its unigram tokenizer."""
+    folder = tmp_path_factory.mktemp("sentencepiece")
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.NFKC()  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()  # type: ignore[assignment]
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    tokenizer.train_from_iterator(
+        _texts(articles), trainers.UnigramTrainer(vocab_size=600, special_tokens=special, unk_token="<unk>")
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )  # type: ignore[assignment]
+    tokenizer.save(str(folder / "tokenizer.json"))
+    torch.manual_seed(0)
+    config = XLMRobertaConfig(vocab_size=600, max_position_embeddings=82, pad_token_id=1, **SIZES)
+    XLMRobertaModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def quick() -> TrainingConfig:
+    """Settings for a training that takes a second."""
+    return TrainingConfig(epochs=2, batch_size=8, max_pieces=64, encoder_rate=5e-3, head_rate=5e-3, precision="fp32")
+
+
+@pytest.fixture(scope="session")
+def model_folder(
+    articles: wasl.Corpus, wordpiece_encoder: Path, quick: TrainingConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A model folder with a tiny extractor that finds some entities and relations, right or wrong."""
+    folder = tmp_path_factory.mktemp("model") / "extractor"
+    from dataclasses import replace
+
+    train(articles, folder, encoder=wordpiece_encoder, config=replace(quick, epochs=12))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def extractor(model_folder: Path) -> wasl.Extractor:
+    """The extractor of `model_folder`, with a threshold so low that it returns relations."""
+    from dataclasses import replace
+
+    loaded = wasl.load(model_folder)
+    loaded.config = replace(loaded.config, relation_threshold=0.05)
+    return loaded

@@ -1,0 +1,126 @@
+"""The command line, as users run it: exit status, standard streams, files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import wasl
+
+ANNOTATIONS = Path(__file__).parents[2] / "annotations"
+
+
+def run(*arguments: object, stdin: bytes = b"", code: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from wasl.cli import main; main()", *map(str, arguments)]
+    done = subprocess.run(command, input=stdin, capture_output=True, check=False)
+    result = subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
+    assert result.returncode == code, result.stdout + result.stderr
+    return result
+
+
+def test_validate_a_good_corpus() -> None:
+    out = run("validate", ANNOTATIONS).stdout
+    assert "288 entities, 74 relations can be used" in out
+    assert "5 documents" in out
+
+
+def test_validate_names_every_fault(tmp_path: Path) -> None:
+    (tmp_path / "annotation.conf").write_text("[entities]\nLOC\n", encoding="utf-8")
+    (tmp_path / "a.txt").write_text("زار الصين", encoding="utf-8")
+    (tmp_path / "a.ann").write_text("T1\tLOC 4 8\tالصين\nT2\tORG 0 3\tزار\nT3\tLOC 4 8\tالصي\n", encoding="utf-8")
+    out = run("validate", tmp_path, code=1).stdout
+    for expected in ("a.ann:1: misaligned offsets", "a.ann:2: unknown label", "ends inside a word (offset 4)"):
+        assert expected in out
+    assert "3 annotations cannot be used" in out
+
+
+def test_an_error_is_a_message_not_a_traceback(tmp_path: Path) -> None:
+    found = run("validate", tmp_path, code=2)
+    assert found.stderr.startswith(f"wasl: {tmp_path}: empty corpus")
+    assert "Traceback" not in found.stderr
+
+
+def test_predict_lines(model_folder: Path) -> None:
+    stdin = "شركة علي بابا في الصين\n\n{\"text\": \"وهواوي\"}\n".encode()
+    out = run("predict", "--model", model_folder, stdin=stdin).stdout.splitlines()
+    documents = [wasl.Document.from_dict(json.loads(line)) for line in out]
+    assert [d.text for d in documents] == ["شركة علي بابا في الصين", "وهواوي"]
+    assert json.loads(out[1])["source"] == "standard input:3"
+
+
+def test_a_bad_text_is_reported_and_the_others_are_read(model_folder: Path, tmp_path: Path) -> None:
+    good, bad, lines = tmp_path / "good.txt", tmp_path / "bad.txt", tmp_path / "many.jsonl"
+    good.write_text("الصين", encoding="utf-8")
+    bad.write_bytes(b"\xff\xfe")
+    lines.write_text('{"text": "هواوي"}\n{"body": 1}\n{"text": "\\ud800"}\nnonsense\n{"text": "آبل"}\n', encoding="utf-8")
+    output = tmp_path / "out.jsonl"
+    found = run("predict", good, bad, tmp_path / "none.txt", lines, "--model", model_folder, "--output", output, code=1)
+    assert [json.loads(line)["text"] for line in output.read_text(encoding="utf-8").splitlines()] == ["الصين", "هواوي", "آبل"]
+    for expected in (f"{bad}: not UTF-8", "none.txt: no such file", 'many.jsonl:2: no "text"', "many.jsonl:3: lone surrogate",
+                     "many.jsonl:4: not JSON", "5 texts could not be read"):  # fmt: skip
+        assert expected in found.stderr
+    assert not output.with_name("out.jsonl.part").exists()
+
+
+def test_predict_brat_makes_a_corpus(model_folder: Path, tmp_path: Path, articles: wasl.Corpus) -> None:
+    run("predict", *sorted(ANNOTATIONS.glob("*.txt")), "--model", model_folder, "--format", "brat", "--output", tmp_path / "c")
+    corpus = wasl.read_corpus(tmp_path / "c")
+    assert list(corpus.documents) == ["001", "002", "003", "004", "005"]
+    assert corpus.schema.entities == articles.schema.entities
+    assert all(corpus.documents[i].text == d.text for i, d in articles.documents.items())
+
+
+def test_predict_html_and_whole_standard_input(model_folder: Path, tmp_path: Path) -> None:
+    page = run("predict", "--model", model_folder, "--format", "html", "--whole", stdin="الصين\nهواوي".encode()).stdout
+    assert page.startswith("<!doctype html>")
+    found = run("predict", "--model", model_folder, "--format", "html", stdin="الصين\nهواوي".encode(), code=2)
+    assert "add --output FOLDER" in found.stderr
+
+
+def test_predict_without_a_model_says_what_to_do() -> None:
+    assert "train one from it with `wasl train" in run("predict", stdin=b"x\n", code=2).stderr
+
+
+def test_train_evaluate_and_crossval(wordpiece_encoder: Path, tmp_path: Path) -> None:
+    common = ["--encoder", wordpiece_encoder, "--epochs", 2, "--max-pieces", 64]
+    model = tmp_path / "model"
+    out = run("train", ANNOTATIONS, "--output", model, "--holdout", "004", "--seed", 5, *common).stdout
+    assert "epoch" in out
+    assert "    2 " in out
+    card = (model / "README.md").read_text(encoding="utf-8")
+    assert "wasl train" in card
+    assert "Trained on 4 documents: 001, 002, 003, 005." in card
+
+    run("evaluate", model, ANNOTATIONS, "--documents", "004", "--json", tmp_path / "e.json")
+    found = json.loads((tmp_path / "e.json").read_text())
+    assert set(found) == {"entities", "relations", "relations_given_gold", "clitic_starts"}
+    assert found["entities"]["support"] == 42
+    assert found["entities"]["ci95"] is None
+
+    two = tmp_path / "two"
+    two.mkdir()
+    for name in ("001.txt", "001.ann", "005.txt", "005.ann", "annotation.conf"):
+        (two / name).write_bytes((ANNOTATIONS / name).read_bytes())
+    run("crossval", two, "--output", tmp_path / "cv", "--seeds", 1, "--json", tmp_path / "c.json", *common)
+    found = json.loads((tmp_path / "c.json").read_text())
+    assert set(found["per_document"]) == {"001", "005"}
+    assert len(found["entities"]["ci95"]) == 2
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "crossval", "predict", "validate"])
+def test_help(command: str) -> None:
+    assert f"{command} [OPTIONS]" in run(command, "--help").stdout
+
+
+def test_training_as_a_module_for_accelerate(wordpiece_encoder: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "wasl_training", ANNOTATIONS, "--output", tmp_path / "m", "--encoder", wordpiece_encoder,
+         "--epochs", "1", "--max-pieces", "64"],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    assert wasl.load(tmp_path / "m").schema.entities[0] == "PER"

@@ -1,0 +1,41 @@
+"""Calibration recovers what it should, and leaves alone what it cannot know."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import wasl
+from wasl.config import Calibration
+from wasl.decoding import calibrated
+from wasl_training.calibration import THRESHOLDS, calibrate, expected_calibration_error, platt
+
+
+def test_platt_finds_slope_and_shift() -> None:
+    random = np.random.default_rng(0)
+    logits = random.normal(size=20_000) * 3
+    right = random.random(20_000) < 1 / (1 + np.exp(-(0.5 * logits - 1)))
+    found = platt(logits, right)
+    assert found.slope == pytest.approx(0.5, abs=0.03)
+    assert found.shift == pytest.approx(-1, abs=0.06)
+    before = expected_calibration_error(calibrated(logits, Calibration()), right)
+    after = expected_calibration_error(calibrated(logits, found), right)
+    assert after < 1.5 < 10 < before
+
+
+def test_too_few_items_change_nothing() -> None:
+    assert platt(np.ones(20), np.arange(20) < 10) == Calibration()
+    assert platt(np.ones(500), np.ones(500, dtype=bool)) == Calibration()
+
+
+def test_expected_calibration_error() -> None:
+    assert expected_calibration_error(np.full(10, 0.75), np.arange(10) < 5) == pytest.approx(25)
+    assert expected_calibration_error(np.zeros(0), np.zeros(0, dtype=bool)) == 0
+
+
+def test_an_extractors_configuration_is_fitted(extractor: wasl.Extractor, articles: wasl.Corpus) -> None:
+    config = calibrate(extractor, articles.documents)
+    assert config.entity_calibration != Calibration()
+    assert config.relation_calibration != Calibration()
+    assert THRESHOLDS[0] <= config.relation_threshold <= THRESHOLDS[-1]
+    assert config.annotation_conf == extractor.config.annotation_conf

@@ -1,0 +1,74 @@
+"""Leave one out: nothing of the held-out document is used, counts are pooled, finished folds are kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import wasl
+from wasl_training import TrainingConfig, crossval, evaluate, train
+from wasl_training.crossval import load_tally, save_tally, summarise_folds
+from wasl_training.metrics import Tally
+
+
+def test_folds(articles: wasl.Corpus, wordpiece_encoder: Path, quick: TrainingConfig, tmp_path: Path) -> None:
+    part = articles.select(["001", "004", "005"])
+    found = crossval(part, tmp_path, encoder=wordpiece_encoder, seeds=2, config=quick)
+    assert set(found.tallies) == {(s, d) for s in (0, 1) for d in part.documents}
+    assert found.pooled.entities.support == sum(len(d.entities) for d in part.documents.values())
+    assert found.per_document["004"].entities.support == len(part.documents["004"].entities)
+    assert len(found.per_seed) == 2
+
+    # A fold is what training on the others and scoring on the one gives.
+    trained = train(part.select(without=["004"]), encoder=wordpiece_encoder, dev=[], config=replace(quick, seed=1))
+    alone = evaluate(trained.extractor, part.select(["004"])).tallies["004"]
+    assert alone == found.tallies[1, "004"]
+
+
+def test_the_held_out_document_is_never_seen(
+    articles: wasl.Corpus, wordpiece_encoder: Path, quick: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    import wasl_training.crossval as module
+
+    def spy(corpus: wasl.Corpus, *args: object, **options: object) -> object:
+        seen.append(list(corpus.documents))
+        assert options["dev"] == []
+        return train(corpus, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "train", spy)
+    crossval(articles.select(["001", "005"]), tmp_path, encoder=wordpiece_encoder, seeds=1, config=quick)
+    assert seen == [["005"], ["001"]]
+
+
+def test_finished_folds_are_not_trained_again(
+    articles: wasl.Corpus, wordpiece_encoder: Path, quick: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = articles.select(["001", "005"])
+    first = crossval(part, tmp_path, encoder=wordpiece_encoder, seeds=1, config=quick)
+    monkeypatch.setattr("wasl_training.crossval.train", lambda *a, **k: pytest.fail("trained again"))
+    again = crossval(part, tmp_path, encoder=wordpiece_encoder, seeds=1, config=quick)
+    assert again.to_dict() == first.to_dict()
+
+
+def test_tallies_survive_being_written(tmp_path: Path) -> None:
+    counts = Tally(clitic_hits=1, clitic_gold=2)
+    counts.add("entities", {("ORG", 1, 2), ("LOC", 3, 4)}, {("ORG", 1, 2)})
+    save_tally(counts, tmp_path / "t.json")
+    assert load_tally(tmp_path / "t.json") == counts
+
+
+def test_pooling_over_seeds_counts_support_once() -> None:
+    good, bad = Tally(), Tally()
+    good.add("entities", {("ORG", 1, 2)}, {("ORG", 1, 2)})
+    bad.add("entities", {("ORG", 1, 2)}, set())
+    found = summarise_folds({(0, "a"): good, (1, "a"): bad, (0, "b"): good, (1, "b"): good})
+    assert found.pooled.entities.support == 2
+    assert found.pooled.entities.recall == 75
+    assert found.per_document["a"].entities.recall == 50
+    data = found.to_dict()
+    assert set(data) >= {"entities", "relations", "relations_given_gold", "clitic_starts", "per_document"}
+    json.dumps(data)

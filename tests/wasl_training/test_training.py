@@ -1,0 +1,224 @@
+"""Training: from any encoder, repeatable to the last digit, resumable, with every fault reported."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import wasl
+from wasl.errors import ArgumentError, CorpusError, ModelError
+from wasl_training import TrainingConfig, evaluate, train
+from wasl_training.config import EPOCHS_FROM_ENCODER
+from wasl_training.encoders import load_start
+from wasl_training.training import CHECKPOINTS, Epoch, Progress, choose_dev
+
+
+def weights(extractor: wasl.Extractor) -> dict[str, torch.Tensor]:
+    return dict(extractor.network.state_dict())
+
+
+def equal(a: wasl.Extractor, b: wasl.Extractor) -> bool:
+    return all(torch.equal(x, weights(b)[name]) for name, x in weights(a).items())
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "sentencepiece"])
+def test_any_encoder_learns(
+    kind: str, request: pytest.FixtureRequest, articles: wasl.Corpus, quick: TrainingConfig, tmp_path: Path
+) -> None:
+    encoder = request.getfixturevalue(f"{kind}_encoder")
+    part = articles.select(["001", "005"])
+    trained = train(part, tmp_path, encoder=encoder, config=replace(quick, epochs=30))
+    assert trained.epochs[-1].loss < trained.epochs[0].loss / 3
+    loaded = wasl.load(tmp_path)
+    assert evaluate(loaded, part).figures.entities.f1 > 60  # the training documents themselves: it can learn
+    assert not (tmp_path / CHECKPOINTS).exists()
+    assert "`" + str(encoder) + "`" in (tmp_path / "README.md").read_text()
+
+
+def test_the_same_seed_gives_the_same_weights(
+    articles: wasl.Corpus, wordpiece_encoder: Path, quick: TrainingConfig
+) -> None:
+    one, two, other = (
+        train(articles.select(["001"]), encoder=wordpiece_encoder, config=replace(quick, seed=seed)) for seed in (3, 3, 4)
+    )
+    assert equal(one.extractor, two.extractor)
+    assert [replace(e, seconds=0) for e in one.epochs] == [replace(e, seconds=0) for e in two.epochs]
+    assert not equal(one.extractor, other.extractor)
+
+
+class Killed(Exception):
+    pass
+
+
+class KillAfter(Progress):
+    """Stops a training in the middle of an epoch, as a power cut would."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+        self.over = 0
+
+    def epoch(self, epoch: Epoch) -> None:
+        self.over += 1
+
+    def step(self, done: int) -> None:
+        if self.over == self.epochs:
+            raise Killed
+
+
+def test_a_killed_training_resumes_to_the_same_result(
+    articles: wasl.Corpus, wordpiece_encoder: Path, quick: TrainingConfig, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {
+        "encoder": wordpiece_encoder, "dev": ["002"], "config": replace(quick, epochs=4, checkpoint_seconds=0),
+    }  # fmt: skip
+    part = articles.select(["001", "002", "005"])
+    whole = train(part, tmp_path / "whole", **settings)
+    with pytest.raises(Killed):
+        train(part, tmp_path / "killed", progress=KillAfter(3), **settings)
+    assert not (tmp_path / "killed" / "model.safetensors").exists()
+    resumed = train(part, tmp_path / "killed", resume=True, **settings)
+    assert equal(whole.extractor, resumed.extractor)
+    assert [replace(e, seconds=0) for e in whole.epochs] == [replace(e, seconds=0) for e in resumed.epochs]
+    assert whole.best == resumed.best
+
+
+def test_the_best_epoch_is_kept_and_the_rest_calibrated(
+    articles: wasl.Corpus, wordpiece_encoder: Path, quick: TrainingConfig, tmp_path: Path
+) -> None:
+    rates = replace(quick, epochs=6, encoder_rate=2e-2, head_rate=2e-2)  # wild enough not to end at its best
+    trained = train(articles, tmp_path, encoder=wordpiece_encoder, dev=["003"], config=rates)
+    assert trained.best == max(trained.epochs, key=lambda e: e.goodness).number
+    assert trained.dev is not None
+    assert trained.dev.entities.f1 == pytest.approx(trained.epochs[trained.best - 1].dev_entities)
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "development documents, which also chose" in card
+    assert f"| entities | {trained.dev.entities.precision:.1f} |" in card
+
+
+def test_an_extractors_rows_are_kept(articles: wasl.Corpus, model_folder: Path, quick: TrainingConfig) -> None:
+    seen: list[Any] = []
+
+    class Watch(Progress):
+        def started(self, epochs: int, steps: int, kept: tuple[list[str], list[str]], dev: list[str]) -> None:
+            seen.extend([epochs, kept])
+
+    frozen = replace(quick, epochs=1, encoder_rate=0, head_rate=0)
+    trained = train(articles.select(["001"]), encoder=model_folder, config=frozen, progress=Watch())
+    assert seen == [1, (list(articles.schema.entities), list(articles.schema.relation_labels))]
+    before = wasl.load(model_folder)
+    assert equal(trained.extractor, before)  # nothing was learnt, and nothing was lost
+    assert trained.extractor.config.relation_threshold == before.config.relation_threshold
+
+
+def test_epochs_follow_from_the_start(articles: wasl.Corpus, wordpiece_encoder: Path, quick: TrainingConfig) -> None:
+    trained = train(articles.select(["001"]), encoder=wordpiece_encoder, config=replace(quick, epochs=None, max_pieces=70))
+    assert len(trained.epochs) == EPOCHS_FROM_ENCODER
+
+
+def write(folder: Path, text: str, annotations: str, conf: str) -> wasl.Corpus:
+    folder.mkdir()
+    (folder / "a.txt").write_text(text, encoding="utf-8")
+    (folder / "a.ann").write_text(annotations, encoding="utf-8")
+    (folder / "annotation.conf").write_text(conf, encoding="utf-8")
+    return wasl.read_corpus(folder)
+
+
+def test_a_nested_schema_is_learnt(wordpiece_encoder: Path, quick: TrainingConfig, tmp_path: Path) -> None:
+    text = "مختبر أكسفورد لسياسات الصين في لندن.\n" * 12
+    lines = []
+    for i in range(12):
+        at = i * (len(text) // 12)
+        for n, (label, surface) in enumerate([("ORG", "مختبر أكسفورد لسياسات الصين"), ("LOC", "الصين"), ("LOC", "لندن")]):
+            start = text.index(surface, at)
+            lines.append(f"T{3 * i + n}\t{label} {start} {start + len(surface)}\t{surface}\n")
+    conf = "[entities]\nORG\nLOC\n[relations]\n<OVERLAP>\tArg1:ORG, Arg2:LOC, <OVL-TYPE>:contain\n"
+    corpus = write(tmp_path / "nested", text, "".join(lines), conf)
+    trained = train(corpus, tmp_path / "model", encoder=wordpiece_encoder, config=replace(quick, epochs=40, glue=0, unglue=0))
+    document = wasl.load(tmp_path / "model").predict(text.split("\n")[0])
+    assert [(e.label, e.text) for e in document.entities] == [
+        ("ORG", "مختبر أكسفورد لسياسات الصين"), ("LOC", "الصين"), ("LOC", "لندن"),
+    ]  # fmt: skip
+    assert trained.extractor.schema.relations == ()
+
+
+def test_annotations_that_cannot_be_used_stop_training_or_are_reported(
+    wordpiece_encoder: Path, quick: TrainingConfig, tmp_path: Path
+) -> None:
+    corpus = write(
+        tmp_path / "c", "زار الصين وفد من هواوي", "T1\tLOC 5 9\tالصي\nT2\tORG 17 22\tهواوي\n", "[entities]\nLOC\nORG\n"
+    )
+    with pytest.raises(CorpusError, match=r"ends inside a word.*(?s:.*)--skip-invalid"):
+        train(corpus, encoder=wordpiece_encoder, config=quick)
+    trained = train(corpus, encoder=wordpiece_encoder, config=quick, skip_invalid=True)
+    assert [p.cause for p in trained.problems] == ["ends inside a word"]
+
+
+def test_further_corpora_must_have_the_same_labels(
+    articles: wasl.Corpus, wordpiece_encoder: Path, quick: TrainingConfig, tmp_path: Path
+) -> None:
+    other = write(tmp_path / "c", "زار الصين", "T1\tLOC 4 9\tالصين\n", "[entities]\nLOC\nSHIP\n")
+    with pytest.raises(CorpusError, match="does not know SHIP"):
+        train(articles, encoder=wordpiece_encoder, also=[other], config=quick)
+    same = wasl.Corpus(articles.schema, {"x": articles.documents["004"]})
+    card_folder = tmp_path / "m"
+    train(articles.select(["001"]), card_folder, encoder=wordpiece_encoder, also=[same], config=quick)
+    assert "Trained on 2 documents: 001, also0/x" in (card_folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_scoring_needs_labels_the_model_knows(extractor: wasl.Extractor, tmp_path: Path) -> None:
+    other = write(tmp_path / "c", "زار الصين", "T1\tSHIP 4 9\tالصين\n", "[entities]\nSHIP\n")
+    with pytest.raises(CorpusError, match="the model does not know SHIP; it knows PER, ORG"):
+        evaluate(extractor, other)
+
+
+def test_development_documents(articles: wasl.Corpus) -> None:
+    many = wasl.Corpus(articles.schema, {f"{i:02d}": articles.documents["001"] for i in range(40)})
+    assert len(choose_dev(many, None, TrainingConfig())) == 4
+    assert choose_dev(many, None, TrainingConfig()) == choose_dev(many, None, TrainingConfig())
+    assert choose_dev(articles, None, TrainingConfig()) == []
+    assert choose_dev(articles, ["002"], TrainingConfig()) == ["002"]
+    with pytest.raises(CorpusError, match=r"no 9\.txt"):
+        choose_dev(articles, ["9"], TrainingConfig())
+    with pytest.raises(ArgumentError, match="leave some"):
+        choose_dev(articles, list(articles.documents), TrainingConfig())
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": 0}, {"batch_size": 0}, {"max_pieces": 8}, {"glue": 2.0}, {"encoder_rate": 3.0}, {"precision": "fp8"}]
+)
+def test_settings_are_checked(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError, match=next(iter(wrong))):
+        TrainingConfig(**wrong)
+
+
+def test_encoders_that_cannot_be_read(tmp_path: Path, wordpiece_encoder: Path) -> None:
+    with pytest.raises(ModelError, match="no such folder"):
+        load_start(tmp_path / "nowhere" / "at" / "all")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(ModelError, match="no encoder that can be read"):
+        load_start(tmp_path)
+    pickled = tmp_path / "pickled"
+    pickled.mkdir()
+    for name in ("config.json", "tokenizer.json"):
+        (pickled / name).write_bytes((wordpiece_encoder / name).read_bytes())
+    torch.save({}, pickled / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"model.safetensors"):  # pickles are never opened
+        load_start(pickled)
+
+
+def test_a_tokenizer_without_tokenizer_json_is_converted(articles: wasl.Corpus, tmp_path: Path) -> None:
+    from transformers import BertConfig, BertModel
+
+    words = sorted({w for d in articles.documents.values() for w in d.text.split()})[:400]
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]), encoding="utf-8")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer", "do_lower_case": False}))
+    BertModel(BertConfig(vocab_size=500, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+              ).save_pretrained(tmp_path)  # fmt: skip
+    start = load_start(tmp_path)
+    assert start.limit == 512
+    assert start.tokenizer.encode(words[7], add_special_tokens=False).tokens == [words[7]]

@@ -1,0 +1,16 @@
+"""`python -m wasl_training CORPUS --output DIR ...`: `wasl train`, as a module that `accelerate launch -m` can start."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from wasl.cli.training import train_command
+from wasl.errors import WaslError
+
+if __name__ == "__main__":
+    try:
+        typer.run(train_command)
+    except WaslError as error:
+        sys.exit(f"wasl: {error}")

@@ -1,0 +1,123 @@
+"""Leave one article out: train on all documents of a corpus but one, score on that one, for each and for each seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from wasl.corpus import Corpus
+from wasl.pretrained import EMBEDDED
+from wasl_training.config import TrainingConfig
+from wasl_training.encoders import load_start
+from wasl_training.evaluation import evaluate
+from wasl_training.metrics import TASKS, Figures, Tally, figures, pool
+from wasl_training.training import Progress, train
+
+
+@dataclass(frozen=True)
+class Crossval:
+    """What `crossval` found.
+
+    Attributes:
+        pooled: over all documents and seeds.
+        per_document: `{document id: figures over the seeds}`.
+        per_seed: figures of each seed.
+        tallies: `{(seed, document id): counts}`.
+    """
+
+    pooled: Figures
+    per_document: dict[str, Figures]
+    per_seed: list[Figures]
+    tallies: dict[tuple[int, str], Tally]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            **self.pooled.to_dict(),
+            "per_document": {id_: f.to_dict() for id_, f in self.per_document.items()},
+            "per_seed": [f.to_dict() for f in self.per_seed],
+        }
+
+
+def crossval(
+    corpus: Corpus,
+    output: str | Path,
+    *,
+    encoder: str | Path = EMBEDDED,
+    also: Sequence[Corpus] = (),
+    seeds: int = 3,
+    config: TrainingConfig | None = None,
+    progress: Progress | None = None,
+    fold: Callable[[int, str, Figures], None] | None = None,
+) -> Crossval:
+    """Leave one document out, once for each document and seed.
+
+    Nothing of the held-out document is used in its fold: there is no development part, so epochs are fixed beforehand,
+    and calibration and threshold are the start's. Finished folds are kept in `output` and not trained again.
+
+    Args:
+        corpus: annotated documents; two or more.
+        output: a folder for the counts of finished folds.
+        encoder: what each fold starts from.
+        also: further documents to train on in every fold.
+        seeds: how many seeds, from `config.seed` on.
+        config: all other settings.
+        progress: is told of steps and epochs of each fold.
+        fold: is told of each fold's seed, document and figures.
+    """
+    config = config or TrainingConfig()
+    folds = Path(output) / "folds"
+    folds.mkdir(parents=True, exist_ok=True)
+    start = load_start(encoder)
+    tallies: dict[tuple[int, str], Tally] = {}
+    for seed in range(config.seed, config.seed + seeds):
+        for id_ in corpus.documents:
+            kept = folds / f"{id_}-seed{seed}.json"
+            if kept.is_file():
+                counts = load_tally(kept)
+            else:
+                trained = train(
+                    corpus.select(without=[id_]), encoder=start, also=also, dev=[], config=replace(config, seed=seed),
+                    skip_invalid=True, progress=progress,
+                )  # fmt: skip
+                counts = evaluate(trained.extractor, corpus.select([id_])).tallies[id_]
+                save_tally(counts, kept)
+            tallies[seed, id_] = counts
+            if fold:
+                fold(seed, id_, figures([counts]))
+    return summarise_folds(tallies)
+
+
+def summarise_folds(tallies: dict[tuple[int, str], Tally]) -> Crossval:
+    """Pool the counts of all folds; documents, each with all of its seeds, are what intervals resample."""
+    seeds = sorted({seed for seed, _ in tallies})
+    ids = sorted({id_ for _, id_ in tallies})
+    by_document = {id_: pool(tallies[seed, id_] for seed in seeds) for id_ in ids}
+    return Crossval(
+        figures(list(by_document.values()), repeats=len(seeds)),
+        {id_: figures([t], repeats=len(seeds)) for id_, t in by_document.items()},
+        [figures([tallies[seed, id_] for id_ in ids]) for seed in seeds],
+        tallies,
+    )
+
+
+def save_tally(counts: Tally, path: Path) -> None:
+    data = {
+        **{name: getattr(counts, name) for name in ("hits", "predicted", "gold")},
+        "clitic_hits": counts.clitic_hits,
+        "clitic_gold": counts.clitic_gold,
+    }
+    beside = path.with_suffix(".part")
+    beside.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
+    beside.replace(path)
+
+
+def load_tally(path: Path) -> Tally:
+    data = json.loads(path.read_text(encoding="utf-8"))
+    counts = Tally(clitic_hits=data["clitic_hits"], clitic_gold=data["clitic_gold"])
+    for name in ("hits", "predicted", "gold"):
+        for task in TASKS:
+            getattr(counts, name)[task].update(data[name][task])
+    return counts
