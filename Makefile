@@ -11,8 +11,8 @@ RUNS ?= runs
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q "pip==26.2"
+	$(PYTHON) -m venv $(VENV) || { echo "install python3.11 with its venv module (Debian: python3.11-venv)"; exit 1; }
+	$(BIN)/pip install -q "pip==26.3"
 	$(BIN)/pip install -q -c constraints.txt torch
 	$(BIN)/pip install -q -c constraints.txt --build-constraint constraints.txt -e ".[dev]"
 	touch $@

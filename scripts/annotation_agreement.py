@@ -13,7 +13,7 @@ from pathlib import Path
 
 import wasl
 from wasl.brat import parse_annotations
-from wasl_training.metrics import Score, pool, score, tally
+from wasl_training.metrics import Score, Tally, pool, score, tally
 
 
 def main() -> None:
@@ -39,12 +39,22 @@ def main() -> None:
     entities, relations = corpus.counts()
     print(f"| all | {sum(len(d.text) for d in corpus.documents.values())} | {entities.total()} | {relations.total()} |")
     for counts in (entities, relations):
-        print("\n| label | " + " | ".join(corpus.documents) + " | all |\n|---" * 1 + "|---" * (len(corpus.documents) + 1) + "|")
+        print(
+            "\n| label | "
+            + " | ".join(corpus.documents)
+            + " | all |\n|---" * 1
+            + "|---" * (len(corpus.documents) + 1)
+            + "|"
+        )
         for label, count in counts.most_common():
             row = [
-                sum(x.label == label for x in (*d.entities, *d.relations)) for d in corpus.documents.values()
+                [*map(_label, d.entities), *map(_label, d.relations)].count(label) for d in corpus.documents.values()
             ]
             print(f"| {label} | {' | '.join(map(str, row))} | {count} |")
+
+
+def _label(item: wasl.Entity | wasl.Relation) -> str:
+    return item.label
 
 
 def _read(path: Path, text: str, schema: wasl.Schema) -> wasl.Document:
@@ -54,7 +64,7 @@ def _read(path: Path, text: str, schema: wasl.Schema) -> wasl.Document:
     return document
 
 
-def _row(label: str, part: Score, total, task: str) -> str:  # type: ignore[no-untyped-def]
+def _row(label: str, part: Score, total: Tally, task: str) -> str:
     gold, predicted, hits = (
         counts[task].total() if label == "**all**" else counts[task][label]
         for counts in (total.gold, total.predicted, total.hits)

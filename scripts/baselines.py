@@ -37,7 +37,7 @@ def word_tags(document: Document, schema: Schema) -> tuple[Words, np.ndarray]:
 
 def entities_of(text: str, words: Words, tags: np.ndarray, schema: Schema) -> tuple[Entity, ...]:
     """Entities of a lawful BIO sequence."""
-    entities = []
+    entities: list[Entity] = []
     for first in np.flatnonzero(tags % 2 == 1).tolist():
         last = first + 1
         while last < len(tags) and tags[last] == tags[first] + 1 and words.sentence[last] == words.sentence[first]:
@@ -105,7 +105,7 @@ class Gazetteer:
         return self.relate(Document(text, entities_of(text, words, tags, self.schema)))
 
     def relate(self, document: Document) -> Document:
-        relations = []
+        relations: list[Relation] = []
         for head, tail, _ in self._pairs(Document(document.text, document.entities)):
             label, share = self.share.get((head.label, tail.label), ("", 0.0))
             symmetric = label in self.schema.symmetric
@@ -124,7 +124,7 @@ class Crf:
             words, tags = word_tags(document, schema)
             for first, last in words.sentence_bounds.tolist():
                 trainer.append(self._features(document.text, words, first, last), [str(t) for t in tags[first:last]])
-        trainer.set_params({"c1": 0.1, "c2": 0.1, "max_iterations": 100, "feature.possible_transitions": True})
+        trainer.set_params({"c1": 0.1, "c2": 0.1, "max_iterations": 60, "feature.possible_transitions": True})
         with TemporaryDirectory() as folder:
             trainer.train(f"{folder}/crf")
             self.model = Path(f"{folder}/crf").read_bytes()
@@ -134,7 +134,13 @@ class Crf:
         forms = [text[a:b] for a, b in words.spans[first:last].tolist()]
         rows = []
         for i, form in enumerate(forms):
-            row = ["bias", f"w={form}", f"digit={form[0].isdigit()}", f"latin={form.isascii()}", f"title={form.istitle()}"]
+            row = [
+                "bias",
+                f"w={form}",
+                f"digit={form[0].isdigit()}",
+                f"latin={form.isascii()}",
+                f"title={form.istitle()}",
+            ]
             row += [f"p{k}={form[:k]}" for k in (1, 2, 3)] + [f"s{k}={form[-k:]}" for k in (1, 2, 3)]
             for step in (-2, -1, 1, 2):
                 other = forms[i + step] if 0 <= i + step < len(forms) else "<edge>"
@@ -153,7 +159,7 @@ class Crf:
 
 
 class TokenClassification:
-    """Hugging Face token classification: BIO tags of words on their first pieces, one learning rate, one sentence a row.
+    """Hugging Face token classification: BIO tags on words' first pieces, one learning rate, a sentence a row.
 
     Args:
         documents: to train on.
@@ -161,21 +167,31 @@ class TokenClassification:
         encoder: a folder with the encoder to start from.
         tokenizer: its tokenizer.
         epochs, seed: of the training.
+        rate: highest learning rate.
+        longest: most pieces of a sentence; the rest is cut off, as is usual there.
     """
 
     def __init__(
-        self, documents: Iterable[Document], schema: Schema, encoder: str | Path, tokenizer: Any, epochs: int, seed: int
+        self,
+        documents: Iterable[Document],
+        schema: Schema,
+        encoder: str | Path,
+        tokenizer: Any,
+        epochs: int,
+        seed: int,
+        rate: float = 2e-4,
+        longest: int = 256,
     ) -> None:
         self.schema = schema
         special = {"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "unk_token": "<unk>"}
-        self.tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=256, **special)
+        self.tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=longest, **special)
         set_seed(seed)
         self.model = AutoModelForTokenClassification.from_pretrained(
             encoder, num_labels=2 * len(schema.entities) + 1, attention_probs_dropout_prob=0.0, dtype=torch.float32
         )
         rows = [row for d in documents for row in self._rows(*word_tags(d, schema), d.text)]
         arguments = TrainingArguments(
-            output_dir="unused", num_train_epochs=epochs, per_device_train_batch_size=16, learning_rate=2e-4,
+            output_dir="unused", num_train_epochs=epochs, per_device_train_batch_size=16, learning_rate=rate,
             warmup_steps=0.1, weight_decay=0.01, seed=seed, save_strategy="no", logging_strategy="no", report_to=[],
             disable_tqdm=True, use_cpu=not torch.cuda.is_available(), dataloader_pin_memory=False,
         )  # fmt: skip
@@ -189,7 +205,9 @@ class TokenClassification:
             encoding = self.tokenizer(forms, is_split_into_words=True, truncation=True)
             word_of = encoding.word_ids()
             is_first = [w is not None and w != p for w, p in zip(word_of, [None, *word_of], strict=False)]
-            labels = [int(tags[first + w]) if f and w is not None else -100 for w, f in zip(word_of, is_first, strict=True)]
+            labels = [
+                int(tags[first + w]) if f and w is not None else -100 for w, f in zip(word_of, is_first, strict=True)
+            ]
             rows.append({"input_ids": encoding["input_ids"], "labels": labels})
         return rows
 

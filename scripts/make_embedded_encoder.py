@@ -23,6 +23,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,14 +61,15 @@ OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR
 
 def dequantise(blocks: bytes, count: int) -> torch.Tensor:
     """Weights of `count` Q4_0 values: blocks of an fp16 scale and 16 bytes; low nibbles are weights 0-15 of the
-    block, high nibbles 16-31; value = (nibble - 8) * scale."""
+    block, high nibbles 16-31; value = (nibble - 8) * scale.
+    """
     raw = np.frombuffer(blocks, dtype=np.uint8, count=count // BLOCK * 18).reshape(-1, 18)
     scale = raw[:, :2].copy().view(np.float16).astype(np.float32)
     nibbles = np.concatenate([raw[:, 2:] & 0x0F, raw[:, 2:] >> 4], axis=1).astype(np.float32)
     return torch.from_numpy(((nibbles - 8) * scale).reshape(-1))
 
 
-def read_quantised(data: bytes) -> tuple[dict, dict[str, torch.Tensor]]:
+def read_quantised(data: bytes) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """The header (BERT sizes) and the tensors (flat, fp32) of an `e5-small-q4.bin`."""
     if data[:4] != b"E5S1":
         raise SystemExit("not an e5-small-q4.bin: it does not start with E5S1")
@@ -94,7 +96,7 @@ def read_quantised(data: bytes) -> tuple[dict, dict[str, torch.Tensor]]:
     return header, tensors
 
 
-def bert_weights(header: dict, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def bert_weights(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The tensors under the names and in the shapes of a Hugging Face `BertModel` without its pooler."""
     hidden, inner = header["hidden_size"], header["intermediate_size"]
     weights = {
@@ -118,7 +120,7 @@ def bert_weights(header: dict, tensors: dict[str, torch.Tensor]) -> dict[str, to
     return weights
 
 
-def bert_config(header: dict, vocabulary: int) -> dict:
+def bert_config(header: dict[str, Any], vocabulary: int) -> dict[str, Any]:
     """A Hugging Face `BertConfig` as a dictionary."""
     return {
         "model_type": "bert", "architectures": ["BertModel"], "vocab_size": vocabulary, "pad_token_id": 1,
@@ -130,7 +132,7 @@ def bert_config(header: dict, vocabulary: int) -> dict:
 
 def read_articles(path: Path) -> Iterator[str]:
     """The title and the text of every article of a (compressed) JSON-lines file."""
-    with (lzma.open if path.suffix == ".xz" else open)(path, "rt", encoding="utf-8") as lines:  # type: ignore[operator]
+    with (lzma.open if path.suffix == ".xz" else open)(path, "rt", encoding="utf-8") as lines:
         for line in lines:
             record = json.loads(line)
             yield "\n".join(str(record[key]) for key in ("title", "text") if record.get(key))
@@ -153,9 +155,10 @@ def count_pieces(tokenizer: Tokenizer, articles: Iterator[str], batch: int = 512
     return counts
 
 
-def choose_pieces(vocabulary: list[list], counts: Counter[int], size: int, latin: int) -> list[int]:
+def choose_pieces(vocabulary: list[list[Any]], counts: Counter[int], size: int, latin: int) -> list[int]:
     """Ids of the pieces to keep, ascending: specials, single characters, the `latin` most probable Latin pieces, and
-    the most frequent pieces of the text up to `size`."""
+    the most frequent pieces of the text up to `size`.
+    """
     kept = set(range(SPECIALS)) | {len(vocabulary) - 1}  # <mask> is the last
 
     def surface(index: int) -> str:
@@ -176,12 +179,12 @@ def choose_pieces(vocabulary: list[list], counts: Counter[int], size: int, latin
 
 
 def is_latin(piece: str) -> bool:
-    return all(c.isascii() and c.isalpha() or "LATIN" in unicodedata.name(c, "") for c in piece)
+    return all((c.isascii() and c.isalpha()) or "LATIN" in unicodedata.name(c, "") for c in piece)
 
 
 def cut(
-    weights: dict[str, torch.Tensor], tokenizer: dict, kept: list[int]
-) -> tuple[dict[str, torch.Tensor], dict]:
+    weights: dict[str, torch.Tensor], tokenizer: dict[str, Any], kept: list[int]
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The weights and the tokenizer with only the `kept` pieces; pieces keep their order, `<mask>` is the last."""
     name = "embeddings.word_embeddings.weight"
     vocabulary = tokenizer["model"]["vocab"]

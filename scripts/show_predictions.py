@@ -1,6 +1,6 @@
 """Print the sentences of a text in which a model found most, with what it found.
 
-    python scripts/show_predictions.py MODEL FILE --count 3
+python scripts/show_predictions.py MODEL FILE --count 3
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from wasl.document import Document, Entity, Relation
-from wasl.encoding import LONGEST_PROCLITIC, Words
+from wasl.encoding import LONGEST_GAP, LONGEST_PROCLITIC, Words
 from wasl.errors import Problem
 from wasl.schema import Schema
 from wasl.text import letters_to_skip
@@ -24,7 +24,7 @@ class Aligned:
         skips: shape (entities,), int64: letters of the first word that are left out.
         labels: shape (entities,), int64: indices into the schema's entity labels.
         layers: shape (entities,), int64: the tag layer each is written in.
-        relations: those whose arguments are usable and in one sentence, as (head, tail, relation) indices.
+        relations: as (head, tail, relation) indices, where both ends are usable, in one sentence, not too far apart.
         problems: what is left out, and why.
     """
 
@@ -41,7 +41,7 @@ def align(document: Document, words: Words, schema: Schema, file: Path = Path("?
     """Find the words of each entity; name every annotation that words cannot express."""
     usable: list[tuple[Entity, int, int, int]] = []
     problems: list[Problem] = []
-    for entity in document.entities:
+    for entity in sorted(document.entities, key=lambda e: (e.start, -e.end)):
         first = int(np.searchsorted(words.spans[:, 1], entity.start, side="right"))
         last = int(np.searchsorted(words.spans[:, 1], entity.end, side="left")) + 1
         fault = _fault(document.text, entity, words, first, last)
@@ -126,7 +126,9 @@ def _relations(
         name = f"{relation.id} ({relation.label}: {relation.head.text!r}, {relation.tail.text!r})"
         if relation.head.id not in index or relation.tail.id not in index:
             problems.append(
-                Problem("argument not usable", f"{name} has an entity that is left out", file, None, relation.head.start)
+                Problem(
+                    "argument not usable", f"{name} has an entity that is left out", file, None, relation.head.start
+                )
             )
             continue
         head, tail = index[relation.head.id], index[relation.tail.id]
@@ -135,6 +137,11 @@ def _relations(
                 Problem("crosses sentences", f"{name} links two sentences; relations are within one", file, None,
                         relation.head.start)
             )  # fmt: skip
+            continue
+        left, right = sorted((head, tail))
+        if spans[right, 0] - spans[left, 1] > LONGEST_GAP:
+            message = f"{name} links entities more than {LONGEST_GAP} words apart"
+            problems.append(Problem("too far apart", message, file, None, relation.head.start))
             continue
         found.append((head, tail, schema.relation_labels.index(relation.label)))
     return found

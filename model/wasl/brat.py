@@ -102,14 +102,12 @@ class _Reader:
         found = self.text[start:end]
         if "\r\n" in self.text and self.text.replace("\r\n", "\n")[start:end] == surface:
             return "CRLF line ends", (
-                f"{id_} was annotated on a text with LF line ends, and the .txt now has CRLF, so that every offset after "
+                f"{id_} was annotated on a text with LF line ends, and the .txt now has CRLF: every offset after "
                 "the first line is wrong; convert the .txt back to LF"
             )
         places = [m.start() for m in re.finditer(re.escape(surface), self.text)]
         near = min(places, key=lambda p: abs(p - start), default=None)
-        where = (
-            f"it stands at {near}-{near + len(surface)}" if near is not None else "it does not occur in the text"
-        )
+        where = f"it stands at {near}-{near + len(surface)}" if near is not None else "it does not occur in the text"
         return "misaligned offsets", (
             f"{id_}: the text at {start}-{end} is {found!r}, the annotation says {surface!r}; {where}. "
             "Offsets are code points of the .txt as it is, end exclusive"

@@ -70,7 +70,11 @@ def read_corpus(folder: str | Path, *, skip_invalid: bool = False) -> Corpus:
     annotations = {p.stem: p for p in sorted(folder.glob("*.ann"))}
     if not texts and not annotations:
         raise CorpusError(
-            [Problem("empty corpus", "no .txt and no .ann file in it; a corpus has an ID.ann beside each ID.txt", folder)]
+            [
+                Problem(
+                    "empty corpus", "no .txt and no .ann file in it; a corpus has an ID.ann beside each ID.txt", folder
+                )
+            ]
         )
     schema = Schema.read(folder / "annotation.conf")
     problems: list[Problem] = []
@@ -81,7 +85,9 @@ def read_corpus(folder: str | Path, *, skip_invalid: bool = False) -> Corpus:
             continue
         if id_ not in annotations:
             problems.append(
-                Problem("missing annotations", f"no {id_}.ann beside it; make an empty one if it has no names", texts[id_])
+                Problem(
+                    "missing annotations", f"no {id_}.ann beside it; make an empty one if it has no names", texts[id_]
+                )
             )
             continue
         text, annotation = _read(texts[id_], problems), _read(annotations[id_], problems)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wasl.config import Calibration
-from wasl.encoding import Words
+from wasl.encoding import LONGEST_GAP, Words
 from wasl.schema import Schema
 
 
@@ -173,19 +173,29 @@ def _lawful(found: Spans, words: Words, schema: Schema) -> np.ndarray:
 
 
 def candidate_pairs(spans: np.ndarray, labels: np.ndarray, words: Words, schema: Schema) -> np.ndarray:
-    """All ordered pairs of entities in one sentence that some relation allows: shape (pairs, 2)."""
+    """All ordered pairs of entities in one sentence that some relation allows: shape (pairs, 2).
+
+    Pairs with more than LONGEST_GAP words between them are left out, so that time grows with the length of a text, not
+    with its square, even where a text has no sentence ends.
+
+    Args:
+        spans: shape (entities, 2): words, in text order.
+        labels: shape (entities,).
+        words: the words.
+        schema: what is allowed.
+    """
     if not len(spans) or not schema.relations:
         return np.zeros((0, 2), dtype=np.int64)
-    sentence = words.sentence[spans[:, 0]]
-    order = np.argsort(sentence, kind="stable")
-    _, first, counts = np.unique(sentence[order], return_index=True, return_counts=True)
-    parts = []
-    for start, count in zip(first.tolist(), counts.tolist(), strict=True):
-        here = order[start : start + count]
-        parts.append(np.stack(np.meshgrid(here, here, indexing="ij"), axis=-1).reshape(-1, 2))
-    pairs = np.concatenate(parts)
-    lawful = schema.allowed.any(axis=2)[labels[pairs[:, 0]], labels[pairs[:, 1]]]
-    return pairs[lawful & (pairs[:, 0] != pairs[:, 1])]
+    sentence_end = words.sentence_bounds[:, 1]
+    ends = sentence_end[np.searchsorted(sentence_end, spans[:, 0], side="right")]  # of each entity's sentence
+    reach = np.minimum(ends, spans[:, 1] + LONGEST_GAP + 1)
+    counts = np.searchsorted(spans[:, 0], reach, side="left") - np.arange(len(spans)) - 1
+    first = np.repeat(np.arange(len(spans)), counts)
+    second = first + 1 + np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
+    pairs = np.concatenate([np.stack([first, second], axis=1), np.stack([second, first], axis=1)])
+    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    some = np.asarray(schema.allowed.any(axis=2))
+    return pairs[some[labels[pairs[:, 0]], labels[pairs[:, 1]]]]
 
 
 def decode_relations(

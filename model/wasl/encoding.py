@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -13,6 +14,7 @@ from wasl.text import check_text, find_sentences, find_words, normalise, skip_le
 LONGEST_PROCLITIC = 4  # letters: «فلل», «وبال» and the like have fewer
 PROCLITIC_LETTERS = "وفبلكسأ"
 LETTERS = LONGEST_PROCLITIC + 1  # letters of a word's beginning that the proclitic head sees
+LONGEST_GAP = 100  # words between the two ends of a relation; annotated ones have at most 73
 LETTER_CLASSES = 64  # 0 none, 1 other, 2.. the Arabic letters U+0620..U+065D
 
 
@@ -159,13 +161,14 @@ class TextEncoder:
 
     def _cut(self, sentence: _Sentence, bounds: tuple[int, int], room: int) -> list[Window]:
         """Windows over one long sentence, each half over the one before; a word belongs to the window where it stands
-        furthest from the edges."""
+        furthest from the edges.
+        """
         total, step = len(sentence.ids), room // 2
-        starts = list(range(0, total - room, step)) + [total - room]
+        starts = [*range(0, total - room, step), total - room]
         first_piece = np.full(bounds[1] - bounds[0], total)
         np.minimum.at(first_piece, sentence.link_words - bounds[0], sentence.link_pieces)
         first_piece = np.minimum.accumulate(first_piece[::-1])[::-1]  # words without a piece go with the next
-        seams = [0] + [(a + room + b) // 2 for a, b in zip(starts, starts[1:], strict=False)] + [total + 1]
+        seams = [0, *((a + room + b) // 2 for a, b in pairwise(starts)), total + 1]
         windows = []
         for start, low, high in zip(starts, seams, seams[1:], strict=False):
             mine = np.flatnonzero((first_piece >= low) & (first_piece < high)) + bounds[0]

@@ -39,8 +39,7 @@ class TorchEngine:
         for group in _by_budget(order, [len(windows[i][1].pieces) for i in order]):
             batch = collate([windows[i] for i in group], self.pad_id)
             with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=self.device != "cpu"):
-                moved = type(batch)(*(v.to(self.device) if isinstance(v, torch.Tensor) else v for v in vars(batch).values()))
-                out = self.network(moved)
+                out = self.network(batch.to(self.device))
             arrays = [t.float().cpu().numpy() for t in (out.vectors, out.tags, out.proclitics)]
             edges = np.cumsum([0] + [windows[i][1].own[1] - windows[i][1].own[0] for i in group])
             for i, low, high in zip(group, edges, edges[1:], strict=False):
@@ -49,14 +48,17 @@ class TorchEngine:
         return results
 
     def run_pairs(self, vectors: np.ndarray, spans: np.ndarray, labels: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+        if not len(pairs):
+            return np.zeros((0, len(self.network.schema.relations)), np.float32)
         parts = []
-        with torch.inference_mode():
-            vectors_, spans_, labels_, pairs_ = (
-                torch.from_numpy(np.ascontiguousarray(a)).to(self.device) for a in (vectors, spans, labels, pairs)
-            )
-            for chunk in pairs_.split(PAIRS_IN_BATCH):
-                parts.append(self.network.score_pairs(vectors_, spans_, labels_, chunk).float().cpu().numpy())
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.network.schema.relations)), np.float32)
+        for chunk in np.array_split(pairs, -(-len(pairs) // PAIRS_IN_BATCH)):
+            used, renumbered = np.unique(chunk, return_inverse=True)
+            low, high = spans[used, 0].min(), spans[used, 1].max()  # pairs are in text order: a chunk spans few words
+            arrays = (vectors[low:high], spans[used] - low, labels[used], renumbered.reshape(-1, 2))
+            tensors = [torch.from_numpy(np.ascontiguousarray(a)).to(self.device) for a in arrays]
+            with torch.inference_mode():
+                parts.append(self.network.score_pairs(*tensors).float().cpu().numpy())
+        return np.concatenate(parts)
 
 
 _NOTHING = (np.zeros((0, 0), np.float32),) * 3

@@ -212,9 +212,7 @@ class Extractor:
         order = np.lexsort((found[:, 2], spans.spans[found[:, 1], 0], spans.spans[found[:, 0], 0]))
         return tuple(
             Relation(f"R{n}", self.schema.relation_labels[r], entities[h], entities[t], round(score, 6))
-            for n, ((h, t, r), score) in enumerate(
-                zip(found[order].tolist(), scores[order].tolist(), strict=True), 1
-            )
+            for n, ((h, t, r), score) in enumerate(zip(found[order].tolist(), scores[order].tolist(), strict=True), 1)
         )
 
 

@@ -16,7 +16,7 @@ mark small { direction: ltr; font-size: .6em; margin-inline-start: .4em; opacity
 table { border-collapse: collapse; line-height: 1.4; width: 100%; }
 td, th { border-bottom: 1px solid #ddd; padding: .3em .6em; text-align: start; }
 .label { direction: ltr; unicode-bidi: isolate; }
-"""  # noqa: E501
+"""
 
 
 def render(document: Document) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,11 @@ class WindowBatch:
     link_pieces: Tensor
     words: int
     letters: Tensor
+
+    def to(self, device: str) -> WindowBatch:
+        """The batch on a device."""
+        tensors = (self.input_ids, self.attention_mask, self.link_words, self.link_pieces)
+        return WindowBatch(*(t.to(device) for t in tensors), self.words, self.letters.to(device))
 
 
 def collate(windows: Sequence[tuple[Encoded, Window]], pad_id: int) -> WindowBatch:
@@ -87,7 +93,7 @@ class WordOutput:
 def tag_slices(schema: Schema) -> list[slice]:
     """Where each tag layer stands in the tag logits. A layer of n labels has 2n + 1 tags: O, then B and I of each."""
     edges = np.cumsum([0] + [2 * len(layer) + 1 for layer in schema.tag_layers])
-    return [slice(int(a), int(b)) for a, b in zip(edges, edges[1:], strict=False)]
+    return [slice(int(a), int(b)) for a, b in pairwise(edges)]
 
 
 class Network(nn.Module):
@@ -103,11 +109,11 @@ class Network(nn.Module):
         super().__init__()
         self.schema = schema
         self.encoder = encoder if encoder is not None else make_encoder(encoder_config)
-        hidden = int(self.encoder.config.hidden_size)
+        hidden = int(self.encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
         dropout = 0.1
         self.dropout = nn.Dropout(dropout)
-        # Vectors of one encoder's words all point much the same way (e5's have cosines above 0.7): without this the heads
-        # learn from a few articles several times more slowly (docs/experiments.md).
+        # Vectors of one encoder's words all point much the same way (e5's have cosines above 0.7): without this the
+        # heads learn from a few articles several times more slowly (docs/experiments.md).
         self.norm = nn.LayerNorm(hidden)
         self.tags = nn.Linear(hidden, tag_slices(schema)[-1].stop)
 
@@ -125,11 +131,13 @@ class Network(nn.Module):
             nn.Linear(2 * hidden + between + 2 * TYPE_WIDTH + DISTANCE_WIDTH, 256), nn.GELU(), nn.Dropout(dropout)
         )
         self.relations = nn.Linear(256, max(len(schema.relations), 1))
+        self.distance_edges: Tensor
         self.register_buffer("distance_edges", torch.tensor(DISTANCES), persistent=False)
 
     def forward(self, batch: WindowBatch) -> WordOutput:
         """One encoder pass; a word's vector is the mean over all of its pieces (the first piece of an Arabic word is
-        often only its article or its conjunction)."""
+        often only its article or its conjunction).
+        """
         states = self.encoder(input_ids=batch.input_ids, attention_mask=batch.attention_mask).last_hidden_state
         states = states.float().flatten(0, 1)
         sums = states.new_zeros(batch.words, states.shape[1]).index_add_(0, batch.link_words, states[batch.link_pieces])
@@ -191,7 +199,9 @@ def _mean_over(vectors: Tensor, spans: Tensor) -> Tensor:
     """Mean vector of each span; shape (spans, hidden)."""
     lengths = spans[:, 1] - spans[:, 0]
     owner = torch.repeat_interleave(torch.arange(len(spans), device=vectors.device), lengths)
-    offset = torch.arange(len(owner), device=vectors.device) - torch.repeat_interleave(lengths.cumsum(0) - lengths, lengths)
+    offset = torch.arange(len(owner), device=vectors.device) - torch.repeat_interleave(
+        lengths.cumsum(0) - lengths, lengths
+    )
     words = vectors[spans[owner, 0] + offset]
     sums = vectors.new_zeros(len(spans), vectors.shape[1]).index_add_(0, owner, words)
     return sums / lengths.unsqueeze(1)
@@ -206,7 +216,7 @@ def make_encoder(config: dict[str, Any]) -> nn.Module:
 
 def without_pooler(encoder: nn.Module) -> nn.Module:
     if getattr(encoder, "pooler", None) is not None:
-        encoder.pooler = None
+        encoder.pooler = None  # type: ignore[assignment]
     return encoder
 
 
@@ -229,12 +239,14 @@ def keep_shared_rows(network: Network, base: Network) -> tuple[list[str], list[s
     """
     new, old = network.schema, base.schema
     entities = [label for label in new.entities if label in old.entities]
-    state = {k: v for k, v in base.state_dict().items() if not k.startswith(("encoder.", "tags.", "types.", "relations."))}
+    state = {
+        k: v for k, v in base.state_dict().items() if not k.startswith(("encoder.", "tags.", "types.", "relations."))
+    }
     network.load_state_dict(state, strict=False)
-    old_allowed = {r.label: r for r in old.relations}
+    old_types = {r.label: r for r in old.relations}
     relations = [
         r.label for r in new.relations
-        if r.label in old_allowed and r.pairs & old_allowed[r.label].pairs and r.symmetric == old_allowed[r.label].symmetric
+        if (known := old_types.get(r.label)) and r.pairs & known.pairs and r.symmetric == known.symmetric
     ]  # fmt: skip
     with torch.no_grad():
         for label in entities:

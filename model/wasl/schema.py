@@ -33,7 +33,7 @@ class RelationType:
 
 @dataclass(frozen=True)
 class Schema:
-    """Entity labels, relation types and which entities may contain which.
+    r"""Entity labels, relation types and which entities may contain which.
 
     Attributes:
         entities: entity labels, in the order of the file.
@@ -41,7 +41,7 @@ class Schema:
         containment: (outer label, inner label) pairs that may nest; empty in a flat schema.
         source: the `annotation.conf` it was read from.
 
-    >>> schema = Schema.parse("[entities]\\nPER\\nORG\\n[relations]\\nworks_for\\tArg1:PER, Arg2:ORG\\n")
+    >>> schema = Schema.parse("[entities]\nPER\nORG\n[relations]\nworks_for\tArg1:PER, Arg2:ORG\n")
     >>> schema.relations[0].pairs
     frozenset({('PER', 'ORG')})
     """

@@ -64,7 +64,7 @@ def check_text(text: str) -> str:
     if broken:
         raise TextError(
             f"lone surrogate U+{ord(broken[0]):04X} at offset {broken.start()}: the text was decoded wrongly; "
-            "read the file as UTF-8, or repair it with text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')"
+            "read the file as UTF-8, or mend it: text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')"
         )
     return text
 

@@ -65,6 +65,20 @@ def test_relations_across_sentences_and_of_unusable_entities() -> None:
     ]  # fmt: skip
 
 
+def test_relations_over_a_very_long_gap() -> None:
+    doc = document("هواوي " + "كلمة " * 101 + "الصين", ("ORG", "هواوي"), ("LOC", "الصين"), links=((0, 1),))
+    aligned = align(doc, find_word_table(doc.text), FLAT)
+    assert [p.cause for p in aligned.problems] == ["too far apart"]
+    assert aligned.relations == ()
+
+
+def test_entities_in_any_order() -> None:
+    doc = document("هواوي في الصين", ("LOC", "الصين"), ("ORG", "هواوي"), links=((1, 0),))
+    aligned = align(doc, find_word_table(doc.text), FLAT)
+    assert aligned.spans.tolist() == [[0, 1], [2, 3]]
+    assert aligned.relations == ((0, 1, 0),)
+
+
 def test_layers_of_nested_entities() -> None:
     text = "بنك شركة الصين"
     doc = document(text, ("ORG", text), ("ORG", "شركة الصين"), ("LOC", "الصين"))

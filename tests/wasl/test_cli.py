@@ -45,7 +45,7 @@ def test_an_error_is_a_message_not_a_traceback(tmp_path: Path) -> None:
 
 
 def test_predict_lines(model_folder: Path) -> None:
-    stdin = "شركة علي بابا في الصين\n\n{\"text\": \"وهواوي\"}\n".encode()
+    stdin = 'شركة علي بابا في الصين\n\n{"text": "وهواوي"}\n'.encode()
     out = run("predict", "--model", model_folder, stdin=stdin).stdout.splitlines()
     documents = [wasl.Document.from_dict(json.loads(line)) for line in out]
     assert [d.text for d in documents] == ["شركة علي بابا في الصين", "وهواوي"]
@@ -56,10 +56,16 @@ def test_a_bad_text_is_reported_and_the_others_are_read(model_folder: Path, tmp_
     good, bad, lines = tmp_path / "good.txt", tmp_path / "bad.txt", tmp_path / "many.jsonl"
     good.write_text("الصين", encoding="utf-8")
     bad.write_bytes(b"\xff\xfe")
-    lines.write_text('{"text": "هواوي"}\n{"body": 1}\n{"text": "\\ud800"}\nnonsense\n{"text": "آبل"}\n', encoding="utf-8")
+    lines.write_text(
+        '{"text": "هواوي"}\n{"body": 1}\n{"text": "\\ud800"}\nnonsense\n{"text": "آبل"}\n', encoding="utf-8"
+    )
     output = tmp_path / "out.jsonl"
     found = run("predict", good, bad, tmp_path / "none.txt", lines, "--model", model_folder, "--output", output, code=1)
-    assert [json.loads(line)["text"] for line in output.read_text(encoding="utf-8").splitlines()] == ["الصين", "هواوي", "آبل"]
+    assert [json.loads(line)["text"] for line in output.read_text(encoding="utf-8").splitlines()] == [
+        "الصين",
+        "هواوي",
+        "آبل",
+    ]
     for expected in (f"{bad}: not UTF-8", "none.txt: no such file", 'many.jsonl:2: no "text"', "many.jsonl:3: lone surrogate",
                      "many.jsonl:4: not JSON", "5 texts could not be read"):  # fmt: skip
         assert expected in found.stderr
@@ -67,7 +73,16 @@ def test_a_bad_text_is_reported_and_the_others_are_read(model_folder: Path, tmp_
 
 
 def test_predict_brat_makes_a_corpus(model_folder: Path, tmp_path: Path, articles: wasl.Corpus) -> None:
-    run("predict", *sorted(ANNOTATIONS.glob("*.txt")), "--model", model_folder, "--format", "brat", "--output", tmp_path / "c")
+    run(
+        "predict",
+        *sorted(ANNOTATIONS.glob("*.txt")),
+        "--model",
+        model_folder,
+        "--format",
+        "brat",
+        "--output",
+        tmp_path / "c",
+    )
     corpus = wasl.read_corpus(tmp_path / "c")
     assert list(corpus.documents) == ["001", "002", "003", "004", "005"]
     assert corpus.schema.entities == articles.schema.entities

@@ -85,7 +85,11 @@ def test_context_repeats_sentences_before(text_encoder: TextEncoder) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(text=st.text(st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from("وبالصين ـَ.\n😀\u200f")), max_size=300))
+@given(
+    text=st.text(
+        st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from("وبالصين ـَ.\n😀\u200f")), max_size=300
+    )
+)
 def test_any_text(text_encoder: TextEncoder, text: str) -> None:
     check(text_encoder.encode(text), text_encoder)
 

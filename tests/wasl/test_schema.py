@@ -67,7 +67,7 @@ def test_what_cannot_be_read_is_named_by_line(source: str, message: str) -> None
 
 
 def test_a_missing_or_broken_file(tmp_path: Path) -> None:
-    with pytest.raises(SchemaError, match="annotation.conf: not found"):
+    with pytest.raises(SchemaError, match=r"annotation\.conf: not found"):
         Schema.read(tmp_path / "annotation.conf")
     (tmp_path / "annotation.conf").write_bytes(b"[entities]\n\xff\n")
     with pytest.raises(SchemaError, match="not UTF-8 at byte 11"):

@@ -22,7 +22,7 @@ from wasl.text import (
 MIXED = st.text(
     st.one_of(
         st.characters(exclude_categories=["Cs"]),
-        st.sampled_from("ابتثجحخدذرزسشصضطظعغفقكلمنهويءآأإؤئىةًٌٍَُِّْٰـ\u200f\u200e\u202b\u2069\u200d\ufeffﷲﻻﺍ😀🇸🇦 .،؛؟!\n\"«»”"),
+        st.sampled_from('ابتثجحخدذرزسشصضطظعغفقكلمنهويءآأإؤئىةًٌٍَُِّْٰـ\u200f\u200e\u202b\u2069\u200d\ufeffﷲﻻﺍ😀🇸🇦 .،؛؟!\n"«»”'),
     ),
     max_size=200,
 )
@@ -62,7 +62,16 @@ def test_normalise_maps_every_character_to_where_it_came_from(text: str) -> None
         ("وMistral الأوروبية", ["و", "Mistral", "الأوروبية"]),
         ("H20، بي800", ["H20", "،", "بي", "800"]),
         ("1.2 مليار؛ ٢٫٨%", ["1.2", "مليار", "؛", "٢٫٨", "%"]),
-        ("“علي بابا”.", ["“", "علي", "بابا", "”", ".",]),
+        (
+            "“علي بابا”.",
+            [
+                "“",
+                "علي",
+                "بابا",
+                "”",
+                ".",
+            ],
+        ),
         ("لـ”تيزهن", ["لـ", "”", "تيزهن"]),
         ("الصِّين\u200f 2018", ["الصِّين", "2018"]),
         ("a\u200db", ["a\u200db"]),
@@ -123,7 +132,14 @@ def test_skipping_a_proclitic_skips_its_tatweel_and_marks() -> None:
 
 @pytest.mark.parametrize(
     ("text", "offset", "inside"),
-    [("وبايت", 1, True), ("و بايت", 2, False), ("وMeta", 1, True), ("“بايت", 1, False), ("بايت", 0, False), ("ا_ب", 2, False)],
+    [
+        ("وبايت", 1, True),
+        ("و بايت", 2, False),
+        ("وMeta", 1, True),
+        ("“بايت", 1, False),
+        ("بايت", 0, False),
+        ("ا_ب", 2, False),
+    ],
 )
 def test_starts_inside_word(text: str, offset: int, inside: bool) -> None:
     assert starts_inside_word(text, offset) is inside

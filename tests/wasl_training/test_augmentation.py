@@ -66,7 +66,11 @@ def test_articles_stay_well_annotated(articles: wasl.Corpus, seed: int) -> None:
         assert len(found.entities) == len(gold.entities)
         for entity, before in zip(found.entities, gold.entities, strict=True):
             assert found.text[entity.start : entity.end] == entity.text
-            assert entity.text[2:] == before.text[2:] or entity.text[1:] == before.text[2:] or entity.text[2:] == before.text[1:]
+            assert (
+                entity.text[2:] == before.text[2:]
+                or entity.text[1:] == before.text[2:]
+                or entity.text[2:] == before.text[1:]
+            )
         assert [(r.head.id, r.label, r.tail.id) for r in found.relations] == [
             (r.head.id, r.label, r.tail.id) for r in gold.relations
         ]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import wasl
 from wasl.config import Calibration
 from wasl.decoding import calibrated
+from wasl_training import TrainingConfig, train
 from wasl_training.calibration import THRESHOLDS, calibrate, expected_calibration_error, platt
 
 
@@ -23,6 +27,17 @@ def test_platt_finds_slope_and_shift() -> None:
     assert after < 1.5 < 10 < before
 
 
+def test_platt_tames_overconfident_scores() -> None:
+    """Trained networks are sure of nearly everything, and a plain Newton step then runs off to infinity."""
+    random = np.random.default_rng(1)
+    truth = random.normal(2, 2, size=5000)
+    right = random.random(5000) < 1 / (1 + np.exp(-truth))
+    found = platt(9 * truth, right)
+    assert found.slope == pytest.approx(1 / 9, abs=0.03)
+    assert abs(found.shift) < 0.5
+    assert expected_calibration_error(calibrated(9 * truth, found), right) < 4
+
+
 def test_too_few_items_change_nothing() -> None:
     assert platt(np.ones(20), np.arange(20) < 10) == Calibration()
     assert platt(np.ones(500), np.ones(500, dtype=bool)) == Calibration()
@@ -33,7 +48,10 @@ def test_expected_calibration_error() -> None:
     assert expected_calibration_error(np.zeros(0), np.zeros(0, dtype=bool)) == 0
 
 
-def test_an_extractors_configuration_is_fitted(extractor: wasl.Extractor, articles: wasl.Corpus) -> None:
+def test_an_extractors_configuration_is_fitted(
+    wordpiece_encoder: Path, articles: wasl.Corpus, quick: TrainingConfig
+) -> None:
+    extractor = train(articles, encoder=wordpiece_encoder, config=replace(quick, epochs=4)).extractor
     config = calibrate(extractor, articles.documents)
     assert config.entity_calibration != Calibration()
     assert config.relation_calibration != Calibration()

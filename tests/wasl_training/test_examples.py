@@ -66,8 +66,6 @@ def test_targets(text_encoder: TextEncoder, articles: wasl.Corpus) -> None:
     assert batch["tags"][:, 0].tolist() == expected.tolist()
     assert batch["related"].shape == batch["allowed"].shape == (len(batch["pairs"]), len(articles.schema.relations))
     assert bool((batch["related"] & ~batch["allowed"]).any()) is False
-    gold = sum(
-        1 + (articles.schema.relations[r].symmetric) for e in examples for _, _, r in e.aligned.relations
-    )
+    gold = sum(1 + (articles.schema.relations[r].symmetric) for e in examples for _, _, r in e.aligned.relations)
     assert int(batch["related"].sum()) == gold > 5
     assert batch["entity_labels"].tolist() == [labels.index(x.label) for e in examples for x in e.aligned.entities]

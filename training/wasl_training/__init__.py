@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wasl_training.config import TrainingConfig
-from wasl_training.crossval import crossval
+from wasl_training.crossvalidation import crossval
 from wasl_training.evaluation import evaluate
 from wasl_training.training import train
 

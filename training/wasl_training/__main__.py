@@ -1,4 +1,4 @@
-"""`python -m wasl_training CORPUS --output DIR ...`: `wasl train`, as a module that `accelerate launch -m` can start."""
+"""`python -m wasl_training CORPUS --output DIR ...`: `wasl train` for `accelerate launch -m`."""
 
 from __future__ import annotations
 

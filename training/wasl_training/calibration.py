@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -78,23 +79,32 @@ def calibrate(extractor: Extractor, documents: dict[str, Document]) -> Extractor
 
 def platt(logits: np.ndarray, right: np.ndarray) -> Calibration:
     """Slope and shift of the logistic regression of `right` on `logits` (Platt 1999), by Newton's method with a light
-    pull towards leaving the logits as they are; unchanged where there are too few items of either outcome."""
+    pull towards leaving the logits as they are; unchanged where there are too few items of either outcome.
+    """
     if min(right.sum(), (~right).sum()) < FEWEST:
         return Calibration()
     x = np.stack([np.clip(logits, -30, 30), np.ones(len(logits))], axis=1).astype(np.float64)
-    weights = np.array([1.0, 0.0])
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-x @ weights))
-        gradient = x.T @ (p - right) + (weights - [1.0, 0.0])
+    plain = np.array([1.0, 0.0])
+
+    def loss(weights: np.ndarray) -> float:
+        z = x @ weights
+        return float(np.logaddexp(0, np.where(right, -z, z)).sum() + ((weights - plain) ** 2).sum() / 2)
+
+    weights = plain
+    for _ in range(100):
+        p = 1 / (1 + np.exp(-np.clip(x @ weights, -60, 60)))
+        gradient = x.T @ (p - right) + (weights - plain)
         hessian = (x * (p * (1 - p))[:, None]).T @ x + np.eye(2)
         step = np.linalg.solve(hessian, gradient)
-        weights -= step
+        while loss(weights - step) > loss(weights) and np.abs(step).max() > 1e-9:
+            step = step / 2  # a full step overshoots where most probabilities are near 0 or 1
+        weights = weights - step
         if np.abs(step).max() < 1e-8:
             break
     return Calibration(round(float(weights[0]), 6), round(float(weights[1]), 6))
 
 
-def _best_threshold(documents: list, extractor: Extractor, config: ExtractorConfig) -> float:
+def _best_threshold(documents: list[Any], extractor: Extractor, config: ExtractorConfig) -> float:
     """The threshold with the best strict F1 end to end, the middle one of those within half a point of it."""
     gold = sum(len(stated) for *_, stated in documents)
     if gold < FEWEST:
@@ -115,7 +125,8 @@ def _best_threshold(documents: list, extractor: Extractor, config: ExtractorConf
 
 def expected_calibration_error(scores: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
     """Mean distance, in points, between the mean score and the share of right answers in `bins` bins of equal width,
-    weighted by how many scores are in each (Guo et al. 2017)."""
+    weighted by how many scores are in each (Guo et al. 2017).
+    """
     if not len(scores):
         return 0.0
     bin_ = np.minimum((scores * bins).astype(int), bins - 1)

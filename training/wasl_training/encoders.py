@@ -56,12 +56,12 @@ def load_start(name: str | Path) -> Start:
     if _is_extractor(folder):
         extractor = Extractor.from_pretrained(folder, device="cpu")
         encoder = extractor.network.encoder
-        return Start(encoder, extractor.config.encoder, extractor.text_encoder.tokenizer, piece_limit(encoder), extractor,
-                     str(name))  # fmt: skip
+        tokenizer = extractor.text_encoder.tokenizer
+        return Start(encoder, extractor.config.encoder, tokenizer, piece_limit(encoder), extractor, str(name))
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        # Attention dropout costs a third of the training time on a CPU, where it rules out the fused kernel, and was
-        # not found to help (docs/experiments.md).
+        # Attention dropout costs a third of the training time on a CPU, where it rules out the fused kernel
+        # (docs/experiments.md).
         for key in ("attention_probs_dropout_prob", "attention_dropout"):
             if hasattr(config, key):
                 setattr(config, key, 0.0)

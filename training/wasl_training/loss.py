@@ -33,7 +33,9 @@ class JointLoss(nn.Module):
             [functional.cross_entropy(out.tags[:, where], batch["tags"][:, k]) for k, where in enumerate(self.slices)]
         ).sum()
         proclitics = self._or_zero(
-            functional.cross_entropy(out.proclitics[batch["starts"]], batch["skips"]), len(batch["starts"]), out.proclitics
+            functional.cross_entropy(out.proclitics[batch["starts"]], batch["skips"]),
+            len(batch["starts"]),
+            out.proclitics,
         )
         relations = self._relations(out.vectors, batch)
         loss = tags + proclitics + self.relation_weight * relations

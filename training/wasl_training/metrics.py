@@ -53,9 +53,7 @@ def entity_key(entity: Entity) -> tuple[Any, ...]:
 
 def relation_key(relation: Relation, strict: bool, symmetric: frozenset[str]) -> tuple[Any, ...]:
     """Label and both spans, with both entity labels where strict. A symmetric relation is the same either way round."""
-    ends = [
-        (e.start, e.end, *([e.label] if strict else [])) for e in (relation.head, relation.tail)
-    ]
+    ends = [(e.start, e.end, *([e.label] if strict else [])) for e in (relation.head, relation.tail)]
     return (relation.label, *(sorted(ends) if relation.label in symmetric else ends))
 
 
@@ -196,8 +194,6 @@ class Figures:
 def figures(groups: Sequence[Tally], repeats: int = 1) -> Figures:
     """All figures of documents; see `score`."""
     total = pool(groups)
-    return Figures(
-        *(score(task, groups, repeats) for task in TASKS),
-        clitic_recall=100 * total.clitic_hits / total.clitic_gold if total.clitic_gold else 0.0,
-        clitic_support=total.clitic_gold // repeats,
-    )
+    entities, boundaries, strict, given_gold = (score(task, groups, repeats) for task in TASKS)
+    recall = 100 * total.clitic_hits / total.clitic_gold if total.clitic_gold else 0.0
+    return Figures(entities, boundaries, strict, given_gold, recall, total.clitic_gold // repeats)

@@ -28,7 +28,9 @@ def model_card(
     schema = trained.extractor.schema
     settings = "\n".join(f"| {key} | {value} |" for key, value in asdict(config).items())
     extractor = trained.extractor.config
-    dropped = f"\n{len(trained.problems)} annotations could not be used and were left out.\n" if trained.problems else ""
+    dropped = (
+        f"\n{len(trained.problems)} annotations could not be used and were left out.\n" if trained.problems else ""
+    )
     return f"""---
 language: ar
 library_name: wasl

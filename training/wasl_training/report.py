@@ -15,7 +15,7 @@ from rich.table import Table
 
 from wasl.corpus import summarise
 from wasl.errors import Problem
-from wasl_training.crossval import Crossval
+from wasl_training.crossvalidation import Crossval
 from wasl_training.metrics import Figures, Score
 from wasl_training.training import Epoch, Progress
 
@@ -51,7 +51,9 @@ class TrainingTable(Progress):
         self.bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.bar.stop()
 
     def started(self, epochs: int, steps: int, kept: tuple[list[str], list[str]], dev: list[str]) -> None:
@@ -86,11 +88,12 @@ class FoldProgress(Progress):
 
     def __enter__(self) -> FoldProgress:
         self.bar.start()
-        self.console.print(f"{'seed':>4} {'document':12} {'entities':>8} {'boundaries':>10} {'strict':>7} {'gold ent.':>9}",
-                           style="bold")  # fmt: skip
+        self.console.print("seed document     entities boundaries  strict gold ent.", style="bold")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.bar.stop()
 
     def started(self, epochs: int, steps: int, kept: tuple[list[str], list[str]], dev: list[str]) -> None:
@@ -159,7 +162,9 @@ def _cells(score: Score) -> list[str]:
 def print_crossval(found: Crossval) -> None:
     print_figures(found.pooled, f"leave one out, {len(found.per_document)} documents, {len(found.per_seed)} seeds")
     out = console()
-    table = Table("document", "entities", "boundaries", "strict", "gold entities given", title="F1 by document and by seed")
+    table = Table(
+        "document", "entities", "boundaries", "strict", "gold entities given", title="F1 by document and by seed"
+    )
     rows = [*found.per_document.items(), *((f"seed {n}", f) for n, f in enumerate(found.per_seed))]
     for name, part in rows:
         table.add_row(name, *(f"{s.f1:.1f}" for _, s in _named(part)))

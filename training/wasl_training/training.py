@@ -19,14 +19,13 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from wasl.config import ExtractorConfig
 from wasl.corpus import SKIP_ADVICE, Corpus
-from wasl.document import Document
-from wasl.errors import ArgumentError, CorpusError, Problem
-from wasl.extractor import WEIGHTS, Extractor, pad_id
 from wasl.encoding import TextEncoder
+from wasl.errors import ArgumentError, CorpusError, Problem
+from wasl.extractor import Extractor, pad_id
 from wasl.network import Network, keep_shared_rows
 from wasl.pretrained import EMBEDDED
 from wasl_training.calibration import calibrate
-from wasl_training.config import EPOCHS_FROM_ENCODER, EPOCHS_FROM_EXTRACTOR, TrainingConfig
+from wasl_training.config import TrainingConfig
 from wasl_training.encoders import Start, load_start
 from wasl_training.evaluation import check_labels, evaluate
 from wasl_training.examples import Collator, WindowDataset
@@ -36,6 +35,8 @@ from wasl_training.model_card import model_card
 
 CHECKPOINTS = "checkpoints"
 BEST = "best.safetensors"
+# Where no documents are kept back to choose one: what was best for uncalibrated scores of a model trained on news.
+UNCALIBRATED_THRESHOLD = 0.4
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,9 @@ def train(
         raise CorpusError([Problem("empty corpus", "no words to train on", folder or Path("."))])
 
     extractor = Extractor(network, start.tokenizer, extractor_config)
-    run = _Run(extractor, dataset, dev_corpus, config, folder, progress, start.extractor is not None)
+    knows_all = kept == (list(corpus.schema.entities), list(corpus.schema.relation_labels))
+    config = config.resolved(len(dataset), knows_all)
+    run = _Run(extractor, dataset, dev_corpus, config, folder, progress)
     epochs, best = run.train(resume, kept)
     network.eval()
     if dev_corpus is not None:
@@ -191,7 +194,12 @@ def _copy(start: Start) -> nn.Module:
 def _extractor_config(corpus: Corpus, start: Start, config: TrainingConfig) -> ExtractorConfig:
     max_pieces = min(config.max_pieces, start.limit)
     plain = ExtractorConfig(
-        corpus.schema.source, start.encoder_config, max_pieces, min(48, max_pieces // 4), base=start.name
+        corpus.schema.source,
+        start.encoder_config,
+        max_pieces,
+        min(48, max_pieces // 4),
+        relation_threshold=UNCALIBRATED_THRESHOLD,
+        base=start.name,
     )
     if start.extractor is None:
         return plain
@@ -226,7 +234,6 @@ class _Run:
         config: TrainingConfig,
         folder: Path | None,
         progress: Progress,
-        from_extractor: bool,
     ) -> None:
         self.extractor = extractor
         self.dataset = dataset
@@ -234,7 +241,7 @@ class _Run:
         self.config = config
         self.folder = folder
         self.progress = progress
-        self.count = config.epochs or (EPOCHS_FROM_EXTRACTOR if from_extractor else EPOCHS_FROM_ENCODER)
+        self.count = config.epochs or 1
         self.main_process = True
 
     def train(self, resume: bool, kept: tuple[list[str], list[str]]) -> tuple[list[Epoch], int]:
@@ -245,7 +252,7 @@ class _Run:
         bf16 = self.config.precision == "bf16" or (self.config.precision == "auto" and computes_in_bf16())
         arguments = TrainingArguments(
             output_dir=str(checkpoints or Path("unused")),
-            per_device_train_batch_size=self.config.batch_size,
+            per_device_train_batch_size=self.config.batch_size or 1,
             num_train_epochs=self.count,
             warmup_steps=self.config.warmup,
             lr_scheduler_type="linear",
@@ -270,7 +277,7 @@ class _Run:
             callbacks=[callback],
         )
         trainer.remove_callback(_printer_callback())
-        trainer.rates = (self.config.encoder_rate, self.config.head_rate, self.config.weight_decay)
+        trainer.rates = (self.config.encoder_rate or 0.0, self.config.head_rate or 0.0, self.config.weight_decay)
         self.main_process = trainer.is_world_process_zero()
         callback.losses = trainer.losses
         steps = self.count * len(trainer.get_train_dataloader())
@@ -306,7 +313,11 @@ class _JointTrainer(Trainer):  # type: ignore[misc]
             groups.setdefault((".encoder." in f".{name}", parameter.ndim > 1), []).append(parameter)
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": parameters, "lr": encoder_rate if encoder else head_rate, "weight_decay": decay if matrix else 0.0}
+                {
+                    "params": parameters,
+                    "lr": encoder_rate if encoder else head_rate,
+                    "weight_decay": decay if matrix else 0.0,
+                }
                 for (encoder, matrix), parameters in sorted(groups.items())
             ],
             fused=True,
@@ -348,7 +359,9 @@ class _EpochCallback(TrainerCallback):  # type: ignore[misc]
         self.run.progress.step(state.global_step)
 
     def on_epoch_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        means = {k: float(np.mean([row[k] for row in self.losses])) for k in ("loss", "tags", "proclitics", "relations")}
+        means = {
+            k: float(np.mean([row[k] for row in self.losses])) for k in ("loss", "tags", "proclitics", "relations")
+        }
         seconds = round(time.monotonic() - self.started, 1)
         epoch = Epoch(round(state.epoch or 0), **means, seconds=seconds, **self._score())
         if self.run.dev is not None and epoch.goodness > max((e.goodness for e in self.epochs), default=-1.0):

@@ -37,13 +37,12 @@ def predict_command(
         Path | None, typer.Option(help="File to write (jsonl), or folder (brat, html); else standard output.")
     ] = None,
     format_: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.jsonl,
-    whole: Annotated[
-        bool, typer.Option("--whole", help="Read standard input as one text, not as one a line.")
-    ] = False,
+    whole: Annotated[bool, typer.Option("--whole", help="Read standard input as one text, not as one a line.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts that are read ahead.")] = 32,
 ) -> None:
     """Find entities and relations in texts. A text that cannot be read is reported and passed over; the exit status is
-    1 where there was one."""  # noqa: D200
+    1 where there was one.
+    """
     bad: list[str] = []
 
     def report(source: str, why: str) -> None:

@@ -26,12 +26,18 @@ AlsoOption = Annotated[
     list[Path] | None, typer.Option(help="A further corpus, for the training part only. May be repeated.")
 ]
 EpochsOption = Annotated[
-    int | None, typer.Option(min=1, help="Passes over the corpus [default: 24 from an encoder, 8 from an extractor].")
+    int | None, typer.Option(min=1, help="Passes over the corpus [default: 12 from an encoder, 5 from an extractor].")
 ]
-BatchOption = Annotated[int | None, typer.Option(min=1, help="Windows in a step.")]
+BatchOption = Annotated[
+    int | None, typer.Option(min=1, help="Windows in a step [default: 2 to 8, by the size of the corpus].")
+]
 PiecesOption = Annotated[int | None, typer.Option(min=32, help="Most pieces in a window.")]
-RateOption = Annotated[float | None, typer.Option(help="Highest learning rate of the encoder.")]
-HeadRateOption = Annotated[float | None, typer.Option(help="Highest learning rate of the heads.")]
+RateOption = Annotated[
+    float | None, typer.Option(help="Highest learning rate of the encoder [default: 2e-4, or 2e-5 from an extractor].")
+]
+HeadRateOption = Annotated[
+    float | None, typer.Option(help="Highest learning rate of the heads [default: 1e-3, or 1e-4 from an extractor].")
+]
 PrecisionOption = Annotated[str | None, typer.Option(help="fp32, bf16, or auto: bf16 where it is the faster.")]
 SkipOption = Annotated[bool, typer.Option("--skip-invalid", help="Leave out annotations that cannot be used.")]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
@@ -139,7 +145,7 @@ def crossval_command(
     others = [read_corpus(folder, skip_invalid=skip_invalid) for folder in also or ()]
     report.print_problems([p for c in (main, *others) for p in c.problems])
     with report.FoldProgress(len(main.documents) * seeds) as progress:
-        found = _training("crossval").crossval(
+        found = _training("crossvalidation").crossval(
             main, output, encoder=encoder, also=others, seeds=seeds, config=config, progress=progress,
             fold=progress.fold,
         )  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 
 import wasl
 from wasl_training import TrainingConfig, crossval, evaluate, train
-from wasl_training.crossval import load_tally, save_tally, summarise_folds
+from wasl_training.crossvalidation import load_tally, save_tally, summarise_folds
 from wasl_training.metrics import Tally
 
 
@@ -29,10 +29,14 @@ def test_folds(articles: wasl.Corpus, wordpiece_encoder: Path, quick: TrainingCo
 
 
 def test_the_held_out_document_is_never_seen(
-    articles: wasl.Corpus, wordpiece_encoder: Path, quick: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    articles: wasl.Corpus,
+    wordpiece_encoder: Path,
+    quick: TrainingConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[list[str]] = []
-    import wasl_training.crossval as module
+    import wasl_training.crossvalidation as module
 
     def spy(corpus: wasl.Corpus, *args: object, **options: object) -> object:
         seen.append(list(corpus.documents))
@@ -45,11 +49,15 @@ def test_the_held_out_document_is_never_seen(
 
 
 def test_finished_folds_are_not_trained_again(
-    articles: wasl.Corpus, wordpiece_encoder: Path, quick: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    articles: wasl.Corpus,
+    wordpiece_encoder: Path,
+    quick: TrainingConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     part = articles.select(["001", "005"])
     first = crossval(part, tmp_path, encoder=wordpiece_encoder, seeds=1, config=quick)
-    monkeypatch.setattr("wasl_training.crossval.train", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr("wasl_training.crossvalidation.train", lambda *a, **k: pytest.fail("trained again"))
     again = crossval(part, tmp_path, encoder=wordpiece_encoder, seeds=1, config=quick)
     assert again.to_dict() == first.to_dict()
 
