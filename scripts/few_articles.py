@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--least-relations", type=int, default=0, help="draw only articles with so many relations")
     parser.add_argument("--train", type=int, required=True)
     parser.add_argument("--test", type=int, required=True)
+    parser.add_argument("--skip", type=int, default=0, help="articles drawn between the two and left out")
     parser.add_argument("--draw", type=int, default=7)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a field of TrainingConfig")
     options = parser.parse_args()
@@ -37,9 +38,9 @@ def main() -> None:
         if id_ in among and id_.startswith(options.prefix) and len(document.relations) >= options.least_relations
     ]
     random.Random(options.draw).shuffle(ids)
-    if len(ids) < options.train + options.test:
+    if len(ids) < options.train + options.skip + options.test:
         parser.error(f"only {len(ids)} articles to draw from")
-    chosen, others = ids[: options.train], ids[-options.test :]
+    chosen, others = ids[: options.train], ids[options.train + options.skip :][: options.test]
     settings: dict[str, Any] = {}
     for name, value in (item.split("=", 1) for item in options.set):
         settings[name] = int(value) if value.isdigit() else float(value)

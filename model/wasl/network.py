@@ -6,7 +6,7 @@ This is the only module of the package that imports torch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -44,8 +44,10 @@ class WindowBatch:
 
     def to(self, device: str) -> WindowBatch:
         """The batch on a device."""
-        tensors = (self.input_ids, self.attention_mask, self.link_words, self.link_pieces)
-        return WindowBatch(*(t.to(device) for t in tensors), self.words, self.letters.to(device))
+        moved: dict[str, Any] = {
+            name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
 
 
 def collate(windows: Sequence[tuple[Encoded, Window]], pad_id: int) -> WindowBatch:

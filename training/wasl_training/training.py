@@ -299,6 +299,7 @@ class _JointTrainer(Trainer):  # type: ignore[misc]
     """The Trainer with two learning rates and the parts of the loss kept for the table."""
 
     rates: tuple[float, float, float] = (2e-4, 1e-3, 0.01)
+    optimizer: torch.optim.Optimizer | None
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -311,7 +312,7 @@ class _JointTrainer(Trainer):  # type: ignore[misc]
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
         for name, parameter in (model or self.model).named_parameters():
             groups.setdefault((".encoder." in f".{name}", parameter.ndim > 1), []).append(parameter)
-        self.optimizer = torch.optim.AdamW(
+        optimizer = torch.optim.AdamW(
             [
                 {
                     "params": parameters,
@@ -322,7 +323,8 @@ class _JointTrainer(Trainer):  # type: ignore[misc]
             ],
             fused=True,
         )
-        return self.optimizer
+        self.optimizer = optimizer
+        return optimizer
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
