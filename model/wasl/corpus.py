@@ -120,13 +120,3 @@ def write_document(document: Document, folder: Path, id_: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{id_}.txt").write_bytes(document.text.encode("utf-8"))
     (folder / f"{id_}.ann").write_text(document.to_brat(), encoding="utf-8")
-
-
-def summarise(problems: tuple[Problem, ...] | list[Problem]) -> str:
-    """How many annotations cannot be used, by cause.
-
-    >>> summarise([Problem("unknown label", "", Path("a.ann"))])
-    '1 annotation cannot be used: unknown label 1'
-    """
-    causes = ", ".join(f"{cause} {count}" for cause, count in Counter(p.cause for p in problems).most_common())
-    return f"{len(problems)} annotation{'s' if len(problems) != 1 else ''} cannot be used: {causes}"

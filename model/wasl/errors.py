@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +52,16 @@ class Problem:
         return f"{place}: {self.cause}{at}: {self.message}"
 
 
+def summarise(problems: Sequence[Problem]) -> str:
+    """How many annotations cannot be used, by cause.
+
+    >>> summarise([Problem("unknown label", "", Path("a.ann"))])
+    '1 annotation cannot be used: unknown label 1'
+    """
+    causes = ", ".join(f"{cause} {count}" for cause, count in Counter(p.cause for p in problems).most_common())
+    return f"{len(problems)} annotation{'s' if len(problems) != 1 else ''} cannot be used: {causes}"
+
+
 class CorpusError(WaslError):
     """A corpus with problems; `problems` lists them all."""
 
@@ -58,4 +70,6 @@ class CorpusError(WaslError):
         shown = [str(p) for p in problems[:20]]
         if len(problems) > len(shown):
             shown.append(f"... and {len(problems) - len(shown)} more; `wasl validate` lists all")
+        if len(problems) > 1:
+            shown.append(summarise(problems))
         super().__init__("\n".join(shown + ([advice] if advice else [])))

@@ -112,7 +112,8 @@ def test_train_evaluate_and_crossval(wordpiece_encoder: Path, tmp_path: Path) ->
 
     run("evaluate", model, ANNOTATIONS, "--documents", "004", "--json", tmp_path / "e.json")
     found = json.loads((tmp_path / "e.json").read_text())
-    assert set(found) == {"entities", "relations", "relations_given_gold", "clitic_starts"}
+    assert set(found) == {"entities", "relations", "relations_given_gold", "clitic_starts", "calibration_error"}
+    assert 0 <= found["calibration_error"]["entities"] <= 100
     assert found["entities"]["support"] == 42
     assert found["entities"]["ci95"] is None
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from wasl.corpus import read_corpus, summarise, write_document
-from wasl.errors import CorpusError
+from wasl.corpus import read_corpus, write_document
+from wasl.errors import CorpusError, summarise
 
 CONF = (
     "[entities]\nORG\nLOC\n[relations]\nbased_in\tArg1:ORG, Arg2:LOC\nrival\tArg1:ORG, Arg2:ORG, <REL-TYPE>:symmetric\n"

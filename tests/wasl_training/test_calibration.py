@@ -12,7 +12,8 @@ import wasl
 from wasl.config import Calibration
 from wasl.decoding import calibrated
 from wasl_training import TrainingConfig, train
-from wasl_training.calibration import THRESHOLDS, calibrate, expected_calibration_error, platt
+from wasl_training.calibration import THRESHOLDS, calibrate, platt
+from wasl_training.metrics import expected_calibration_error
 
 
 def test_platt_finds_slope_and_shift() -> None:

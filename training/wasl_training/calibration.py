@@ -9,7 +9,7 @@ import numpy as np
 
 from wasl.alignment import align
 from wasl.config import Calibration, ExtractorConfig
-from wasl.decoding import Spans, calibrated, decode_relations
+from wasl.decoding import Spans, decode_relations
 from wasl.document import Document
 from wasl.extractor import Extractor
 
@@ -121,21 +121,3 @@ def _best_threshold(documents: list[Any], extractor: Extractor, config: Extracto
         f1.append(200 * hits / max(predicted + gold, 1))
     good = np.flatnonzero(np.array(f1) >= max(f1) - 0.5)
     return round(float(THRESHOLDS[good[len(good) // 2]]), 4)
-
-
-def expected_calibration_error(scores: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
-    """Mean distance, in points, between the mean score and the share of right answers in `bins` bins of equal width,
-    weighted by how many scores are in each (Guo et al. 2017).
-    """
-    if not len(scores):
-        return 0.0
-    bin_ = np.minimum((scores * bins).astype(int), bins - 1)
-    total = 0.0
-    for b in range(bins):
-        inside = bin_ == b
-        if inside.any():
-            total += inside.sum() * abs(scores[inside].mean() - right[inside].mean())
-    return float(100 * total / len(scores))
-
-
-__all__ = ["calibrate", "calibrated", "expected_calibration_error", "platt"]

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from wasl.corpus import Corpus
 from wasl.document import Document
 from wasl.errors import CorpusError, Problem
 from wasl.extractor import Extractor
 from wasl.schema import Schema
-from wasl_training.metrics import Figures, Tally, figures, tally
+from wasl_training.metrics import (
+    Figures,
+    Tally,
+    entity_key,
+    expected_calibration_error,
+    figures,
+    relation_key,
+    tally,
+)
 
 
 @dataclass(frozen=True)
@@ -20,11 +32,19 @@ class Evaluation:
         figures: pooled over the documents.
         tallies: `{document id: counts}`.
         predictions: `{document id: document as predicted}`.
+        calibration: expected calibration error in points, by `entities` and `relations`: how far the scores of what was
+            predicted are from the share of it that is right.
     """
 
     figures: Figures
     tallies: dict[str, Tally]
     predictions: dict[str, Document]
+    calibration: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as the command line writes them."""
+        calibration = {name: round(error, 2) for name, error in self.calibration.items()}
+        return {**self.figures.to_dict(), "calibration_error": calibration}
 
 
 def evaluate(extractor: Extractor, corpus: Corpus) -> Evaluation:
@@ -40,7 +60,24 @@ def evaluate(extractor: Extractor, corpus: Corpus) -> Evaluation:
         predictions[id_] = extractor.decode(readout)
         given = extractor.relate(gold, readout)
         tallies[id_] = tally(gold, predictions[id_], given, corpus.schema.symmetric)
-    return Evaluation(figures(list(tallies.values())), tallies, predictions)
+    calibration = _calibration(corpus, predictions)
+    return Evaluation(figures(list(tallies.values())), tallies, predictions, calibration)
+
+
+def _calibration(corpus: Corpus, predictions: dict[str, Document]) -> dict[str, float]:
+    symmetric = corpus.schema.symmetric
+    scores: dict[str, list[float]] = {"entities": [], "relations": []}
+    right: dict[str, list[bool]] = {"entities": [], "relations": []}
+    for id_, gold in corpus.documents.items():
+        entities = {entity_key(e) for e in gold.entities}
+        relations = {relation_key(r, True, symmetric) for r in gold.relations}
+        scores["entities"] += [e.score for e in predictions[id_].entities]
+        right["entities"] += [entity_key(e) in entities for e in predictions[id_].entities]
+        scores["relations"] += [r.score for r in predictions[id_].relations]
+        right["relations"] += [relation_key(r, True, symmetric) in relations for r in predictions[id_].relations]
+    return {
+        name: expected_calibration_error(np.array(scores[name]), np.array(right[name], dtype=bool)) for name in scores
+    }
 
 
 def check_labels(known: Schema, wanted: Schema, what: str = "the model") -> None:
@@ -50,8 +87,6 @@ def check_labels(known: Schema, wanted: Schema, what: str = "the model") -> None
         *(label for label in wanted.relation_labels if label not in known.relation_labels),
     ]
     if missing:
-        from pathlib import Path
-
         raise CorpusError(
             [Problem("label sets differ", f"{what} does not know {', '.join(missing)}; it knows "
                      f"{', '.join((*known.entities, *known.relation_labels))}", Path("annotation.conf"))]

@@ -197,3 +197,18 @@ def figures(groups: Sequence[Tally], repeats: int = 1) -> Figures:
     entities, boundaries, strict, given_gold = (score(task, groups, repeats) for task in TASKS)
     recall = 100 * total.clitic_hits / total.clitic_gold if total.clitic_gold else 0.0
     return Figures(entities, boundaries, strict, given_gold, recall, total.clitic_gold // repeats)
+
+
+def expected_calibration_error(scores: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
+    """Mean distance, in points, between the mean score and the share of right answers in `bins` bins of equal width,
+    weighted by how many scores are in each (Guo et al. 2017).
+    """
+    if not len(scores):
+        return 0.0
+    bin_ = np.minimum((scores * bins).astype(int), bins - 1)
+    total = 0.0
+    for b in range(bins):
+        inside = bin_ == b
+        if inside.any():
+            total += inside.sum() * abs(scores[inside].mean() - right[inside].mean())
+    return float(100 * total / len(scores))

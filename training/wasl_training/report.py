@@ -13,8 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from wasl.corpus import summarise
-from wasl.errors import Problem
+from wasl.errors import Problem, summarise
 from wasl_training.crossvalidation import Crossval
 from wasl_training.metrics import Figures, Score
 from wasl_training.training import Epoch, Progress
@@ -118,7 +117,7 @@ def print_problems(problems: Sequence[Problem]) -> None:
     out = console()
     for problem in problems:
         out.print(str(problem), markup=False, highlight=False, soft_wrap=True)
-    out.print(summarise(list(problems)), style="bold")
+    out.print(summarise(problems), style="bold")
 
 
 def print_trained(trained: Trained, output: Path) -> None:
@@ -143,6 +142,12 @@ def print_figures(found: Figures, title: str, by_label: bool = True) -> None:
             for label, part in score.by_label.items():
                 labels.add_row(label, *_cells(part))
             out.print(labels)
+
+
+def print_calibration(errors: dict[str, float]) -> None:
+    """How far scores are from the share of right answers."""
+    text = ", ".join(f"{name} {error:.1f}" for name, error in errors.items())
+    console().print(f"expected calibration error of the scores, in points: {text}", highlight=False)
 
 
 def _named(found: Figures) -> list[tuple[str, Score]]:

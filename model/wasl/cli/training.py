@@ -114,10 +114,11 @@ def evaluate_command(
     report = _training("report")
     part = read_corpus(corpus, skip_invalid=skip_invalid).select(documents)
     report.print_problems(part.problems)
-    figures = _training("evaluation").evaluate(Extractor.from_pretrained(model), part).figures
-    report.print_figures(figures, f"{model} on {len(part.documents)} documents")
+    found = _training("evaluation").evaluate(Extractor.from_pretrained(model), part)
+    report.print_figures(found.figures, f"{model} on {len(part.documents)} documents")
+    report.print_calibration(found.calibration)
     if json_:
-        _write_json(json_, figures.to_dict())
+        _write_json(json_, found.to_dict())
 
 
 def crossval_command(

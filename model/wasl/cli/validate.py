@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from wasl.corpus import summarise
+from wasl.errors import summarise
 from wasl.validation import validate
 
 
