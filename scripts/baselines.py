@@ -191,14 +191,26 @@ class TokenClassification:
         )
         rows = [row for d in documents for row in self._rows(*word_tags(d, schema), d.text)]
         arguments = TrainingArguments(
-            output_dir="unused", num_train_epochs=epochs, per_device_train_batch_size=16, learning_rate=rate,
-            warmup_steps=0.1, weight_decay=0.01, seed=seed, save_strategy="no", logging_strategy="no", report_to=[],
-            disable_tqdm=True, use_cpu=not torch.cuda.is_available(), dataloader_pin_memory=False,
-        )  # fmt: skip
+            output_dir="unused",
+            num_train_epochs=epochs,
+            per_device_train_batch_size=16,
+            learning_rate=rate,
+            warmup_steps=0.1,
+            weight_decay=0.01,
+            seed=seed,
+            train_sampling_strategy="group_by_length",
+            remove_unused_columns=False,
+            save_strategy="no",
+            logging_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            use_cpu=not torch.cuda.is_available(),
+            dataloader_pin_memory=False,
+        )
         Trainer(model=self.model, args=arguments, train_dataset=rows, data_collator=self._collate).train()
         self.model.eval()
 
-    def _rows(self, words: Words, tags: np.ndarray, text: str) -> list[dict[str, list[int]]]:
+    def _rows(self, words: Words, tags: np.ndarray, text: str) -> list[dict[str, Any]]:
         rows = []
         for first, last in words.sentence_bounds.tolist():
             forms = [text[a:b] for a, b in words.spans[first:last].tolist()]
@@ -208,10 +220,10 @@ class TokenClassification:
             labels = [
                 int(tags[first + w]) if f and w is not None else -100 for w, f in zip(word_of, is_first, strict=True)
             ]
-            rows.append({"input_ids": encoding["input_ids"], "labels": labels})
+            rows.append({"input_ids": encoding["input_ids"], "labels": labels, "length": len(labels)})
         return rows
 
-    def _collate(self, rows: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+    def _collate(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         length = max(len(r["input_ids"]) for r in rows)
         ids = torch.full((len(rows), length), self.tokenizer.pad_token_id)
         labels, mask = torch.full((len(rows), length), -100), torch.zeros((len(rows), length), dtype=torch.long)

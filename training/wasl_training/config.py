@@ -17,7 +17,7 @@ class Defaults:
 
 
 # What was found best on news (docs/experiments.md): a trained extractor is only nudged, or it forgets what it knows.
-FROM_ENCODER, FROM_EXTRACTOR = Defaults(12, 2e-4, 1e-3), Defaults(5, 2e-5, 1e-4)
+FROM_ENCODER, FROM_EXTRACTOR = Defaults(10, 2e-4, 1e-3), Defaults(5, 2e-5, 1e-4)
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
@@ -26,7 +26,7 @@ class TrainingConfig:
     """Settings of `train`.
 
     Attributes:
-        epochs: passes over the training documents; where None, 12 from a bare encoder and 5 from an extractor.
+        epochs: passes over the training documents; where None, 10 from a bare encoder and 5 from an extractor.
         batch_size: windows in a step; where None, 2 for a few articles, rising to 8 where an epoch has 400 windows.
         max_pieces: most pieces in a window.
         encoder_rate: highest learning rate of the encoder (AdamW, linear warm-up and decay); where None, 2e-4, or 2e-5

@@ -26,7 +26,7 @@ AlsoOption = Annotated[
     list[Path] | None, typer.Option(help="A further corpus, for the training part only. May be repeated.")
 ]
 EpochsOption = Annotated[
-    int | None, typer.Option(min=1, help="Passes over the corpus [default: 12 from an encoder, 5 from an extractor].")
+    int | None, typer.Option(min=1, help="Passes over the corpus [default: 10 from an encoder, 5 from an extractor].")
 ]
 BatchOption = Annotated[
     int | None, typer.Option(min=1, help="Windows in a step [default: 2 to 8, by the size of the corpus].")
