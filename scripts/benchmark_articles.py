@@ -24,7 +24,7 @@ import wasl
 from baselines import Crf, Gazetteer, TokenClassification
 from wasl.document import Document
 from wasl_training.config import FROM_ENCODER, TrainingConfig
-from wasl_training.crossvalidation import Crossval, load_tally, save_tally, summarise_folds
+from wasl_training.crossvalidation import Crossval, fold_identity, load_tally, save_tally, summarise_folds
 from wasl_training.encoders import Start, load_start
 from wasl_training.evaluation import evaluate
 from wasl_training.metrics import Score, Tally, tally
@@ -51,7 +51,8 @@ def main() -> None:
     options = parser.parse_args()
 
     corpus = wasl.read_corpus(options.corpus)
-    further = [d for folder in options.also for d in wasl.read_corpus(folder).documents.values()]
+    also = [wasl.read_corpus(folder) for folder in options.also]
+    further = [d for other in also for d in other.documents.values()]
     start = load_start(options.encoder)
     counts: dict[str, dict[tuple[int, str], Tally]] = {WASL: {}, GAZETTEER: {}, CRF: {}, TOKENS: {}}
     for seed in range(options.seeds):
@@ -59,17 +60,18 @@ def main() -> None:
             systems = [WASL] + [GAZETTEER, CRF] * (seed == 0) + [TOKENS] * (seed < options.token_seeds)
             files = {name: options.output / FOLDERS[name] / f"{id_}-seed{seed}.json" for name in systems}
             began = time.monotonic()
-            if not all(file.is_file() for file in files.values()):
+            identity = fold_identity(TrainingConfig(seed=seed), start, corpus, [])
+            if not all(load_tally(file, identity) for file in files.values()):
                 for name, one in run_fold(corpus, id_, seed, start, further, systems).items():
-                    files[name].parent.mkdir(parents=True, exist_ok=True)
-                    save_tally(one, files[name])
+                    save_tally(one, files[name], identity)
             for name, file in files.items():
-                counts[name][seed, id_] = load_tally(file)
+                counts[name][seed, id_] = load_tally(file, identity) or Tally()
             print(f"seed {seed} {id_}: {time.monotonic() - began:.0f} s", flush=True)
     results = {name: summarise_folds(tallies) for name, tallies in counts.items()}
     print_tables(results)
     if options.json:
         data = {name: result.to_dict() for name, result in results.items()}
+        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(data, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 

@@ -57,7 +57,9 @@ class ExtractorConfig:
         return Schema.parse(self.annotation_conf)
 
     def write(self, path: Path) -> None:
-        path.write_text(json.dumps({"model_type": "wasl", **asdict(self)}, ensure_ascii=False, indent=2) + "\n")
+        path.write_text(
+            json.dumps({"model_type": "wasl", **asdict(self)}, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
+        )
 
     @classmethod
     def read(cls, path: Path) -> ExtractorConfig:

@@ -31,7 +31,11 @@ class TorchEngine:
     def __init__(self, network: Network, pad_id: int, device: str = "cpu") -> None:
         self.network = network.to(device).eval()
         self.pad_id = pad_id
-        self.device = device
+
+    @property
+    def device(self) -> str:
+        """Where the network is now; a trainer may have moved it."""
+        return next(self.network.parameters()).device.type
 
     def run_windows(self, windows: Sequence[tuple[Encoded, Window]]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         results: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = [_NOTHING] * len(windows)

@@ -106,14 +106,15 @@ class Extractor:
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        beside = folder / f"{WEIGHTS}.part"
+        files = [WEIGHTS, TOKENIZER, CONFIG] + [CARD] * bool(card)
         state = {k: v.detach().cpu().to(torch.float16).contiguous() for k, v in self.network.state_dict().items()}
-        save_file(state, beside, metadata={"format": "pt"})
-        beside.replace(folder / WEIGHTS)
-        self.text_encoder.tokenizer.save(str(folder / TOKENIZER))
-        self.config.write(folder / CONFIG)
+        save_file(state, folder / f"{WEIGHTS}.part", metadata={"format": "pt"})
+        self.text_encoder.tokenizer.save(str(folder / f"{TOKENIZER}.part"))
+        self.config.write(folder / f"{CONFIG}.part")
         if card:
-            (folder / CARD).write_text(card, encoding="utf-8")
+            (folder / f"{CARD}.part").write_text(card, encoding="utf-8")
+        for file in files:  # all are there before the first takes its place
+            (folder / f"{file}.part").replace(folder / file)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False) -> str:
         """Upload the model folder to the Hugging Face hub, with the rights of the user's token; returns its address."""

@@ -193,7 +193,7 @@ class Network(nn.Module):
             steps = torch.arange(int(keys[:, 1].max()), device=vectors.device)
             start_, length_ = keys[some].split(1, dim=1)
             index = torch.minimum(start_ + steps, start_ + length_ - 1)  # repeats the last word: no change to the max
-            out[some] = projected[index].amax(dim=1)
+            out[some] = projected[index].amax(dim=1).to(out.dtype)  # autocast projects in bf16
         return out[inverse]
 
 

@@ -62,11 +62,37 @@ def test_finished_folds_are_not_trained_again(
     assert again.to_dict() == first.to_dict()
 
 
+def test_folds_of_other_settings_or_annotations_are_not_used(
+    articles: wasl.Corpus,
+    wordpiece_encoder: Path,
+    quick: TrainingConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    part = articles.select(["001", "005"])
+    crossval(part, tmp_path, encoder=wordpiece_encoder, seeds=1, config=quick)
+    trained = []
+
+    def spy(*args: object, **options: object) -> object:
+        trained.append(options)
+        return train(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("wasl_training.crossvalidation.train", spy)
+    crossval(part, tmp_path, encoder=wordpiece_encoder, seeds=1, config=replace(quick, glue=0.3))
+    assert len(trained) == 2
+    fewer = replace(part.documents["001"], relations=part.documents["001"].relations[1:])
+    changed = replace(part, documents={**part.documents, "001": fewer})
+    crossval(changed, tmp_path, encoder=wordpiece_encoder, seeds=1, config=replace(quick, glue=0.3))
+    assert len(trained) == 4
+
+
 def test_tallies_survive_being_written(tmp_path: Path) -> None:
     counts = Tally(clitic_hits=1, clitic_gold=2)
     counts.add("entities", {("ORG", 1, 2), ("LOC", 3, 4)}, {("ORG", 1, 2)})
-    save_tally(counts, tmp_path / "t.json")
-    assert load_tally(tmp_path / "t.json") == counts
+    save_tally(counts, tmp_path / "t.json", "one")
+    assert load_tally(tmp_path / "t.json", "one") == counts
+    assert load_tally(tmp_path / "t.json", "other") is None
+    assert load_tally(tmp_path / "none.json", "one") is None
 
 
 def test_pooling_over_seeds_counts_support_once() -> None:

@@ -88,6 +88,13 @@ def test_a_killed_training_resumes_to_the_same_result(
     assert whole.best == resumed.best
 
 
+def test_bf16_learns_too(articles: wasl.Corpus, wordpiece_encoder: Path, quick: TrainingConfig) -> None:
+    part = articles.select(["001", "005"])
+    trained = train(part, encoder=wordpiece_encoder, config=replace(quick, epochs=12, precision="bf16"), dev=[])
+    assert trained.epochs[-1].loss < trained.epochs[0].loss / 2
+    assert all(v.dtype == torch.float32 for v in weights(trained.extractor).values())
+
+
 def test_the_best_epoch_is_kept_and_the_rest_calibrated(
     articles: wasl.Corpus, wordpiece_encoder: Path, quick: TrainingConfig, tmp_path: Path
 ) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 from wasl.corpus import Corpus
 from wasl.pretrained import EMBEDDED
 from wasl_training.config import TrainingConfig
-from wasl_training.encoders import load_start
+from wasl_training.encoders import Start, load_start
 from wasl_training.evaluation import evaluate
+from wasl_training.fingerprint import fingerprint
 from wasl_training.metrics import TASKS, Figures, Tally, figures, pool
 from wasl_training.training import Progress, train
 
@@ -49,13 +50,15 @@ def crossval(
     also: Sequence[Corpus] = (),
     seeds: int = 3,
     config: TrainingConfig | None = None,
+    skip_invalid: bool = False,
     progress: Progress | None = None,
     fold: Callable[[int, str, Figures], None] | None = None,
 ) -> Crossval:
     """Leave one document out, once for each document and seed.
 
     Nothing of the held-out document is used in its fold: there is no development part, so epochs are fixed beforehand,
-    and calibration and threshold are the start's. Finished folds are kept in `output` and not trained again.
+    and calibration and threshold are the start's. Finished folds are kept in `output` and not trained again, unless a
+    setting, the encoder or a document has changed.
 
     Args:
         corpus: annotated documents; two or more.
@@ -64,6 +67,7 @@ def crossval(
         also: further documents to train on in every fold.
         seeds: how many seeds, from `config.seed` on.
         config: all other settings.
+        skip_invalid: leave out annotations that cannot be used instead of raising.
         progress: is told of steps and epochs of each fold.
         fold: is told of each fold's seed, document and figures.
     """
@@ -75,15 +79,16 @@ def crossval(
     for seed in range(config.seed, config.seed + seeds):
         for id_ in corpus.documents:
             kept = folds / f"{id_}-seed{seed}.json"
-            if kept.is_file():
-                counts = load_tally(kept)
-            else:
+            settings = replace(config, seed=seed)
+            identity = fold_identity(settings, start, corpus, also)
+            counts = load_tally(kept, identity)
+            if counts is None:
                 trained = train(
-                    corpus.select(without=[id_]), encoder=start, also=also, dev=[], config=replace(config, seed=seed),
-                    skip_invalid=True, progress=progress,
+                    corpus.select(without=[id_]), encoder=start, also=also, dev=[], config=settings,
+                    skip_invalid=skip_invalid, progress=progress,
                 )  # fmt: skip
                 counts = evaluate(trained.extractor, corpus.select([id_])).tallies[id_]
-                save_tally(counts, kept)
+                save_tally(counts, kept, identity)
             tallies[seed, id_] = counts
             if fold:
                 fold(seed, id_, figures([counts]))
@@ -103,19 +108,35 @@ def summarise_folds(tallies: dict[tuple[int, str], Tally]) -> Crossval:
     )
 
 
-def save_tally(counts: Tally, path: Path) -> None:
+def fold_identity(config: TrainingConfig, start: Start, corpus: Corpus, also: Sequence[Corpus]) -> str:
+    """What the counts of a fold depend on, besides which document is held out."""
+    documents = dict(corpus.documents)
+    for n, other in enumerate(also):
+        documents.update({f"also{n}/{id_}": document for id_, document in other.documents.items()})
+    return fingerprint(config, start, corpus.schema, documents)
+
+
+def save_tally(counts: Tally, path: Path, identity: str) -> None:
+    """Keep the counts of a fold."""
     data = {
+        "identity": identity,
         **{name: getattr(counts, name) for name in ("hits", "predicted", "gold")},
         "clitic_hits": counts.clitic_hits,
         "clitic_gold": counts.clitic_gold,
     }
+    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".part")
     beside.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
     beside.replace(path)
 
 
-def load_tally(path: Path) -> Tally:
+def load_tally(path: Path, identity: str) -> Tally | None:
+    """The counts that were kept; None where there are none, or where they are of something else."""
+    if not path.is_file():
+        return None
     data = json.loads(path.read_text(encoding="utf-8"))
+    if data["identity"] != identity:
+        return None
     counts = Tally(clitic_hits=data["clitic_hits"], clitic_gold=data["clitic_gold"])
     for name in ("hits", "predicted", "gold"):
         for task in TASKS:

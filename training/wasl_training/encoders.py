@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ class Start:
         limit: most pieces it can read at once.
         extractor: where the start is a whole extractor.
         name: as the user named it.
+        digest: SHA-256 of its weights file.
     """
 
     encoder: nn.Module
@@ -40,6 +42,7 @@ class Start:
     limit: int
     extractor: Extractor | None
     name: str
+    digest: str
 
 
 def load_start(name: str | Path) -> Start:
@@ -57,7 +60,9 @@ def load_start(name: str | Path) -> Start:
         extractor = Extractor.from_pretrained(folder, device="cpu")
         encoder = extractor.network.encoder
         tokenizer = extractor.text_encoder.tokenizer
-        return Start(encoder, extractor.config.encoder, tokenizer, piece_limit(encoder), extractor, str(name))
+        return Start(
+            encoder, extractor.config.encoder, tokenizer, piece_limit(encoder), extractor, str(name), _digest(folder)
+        )
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         # Attention dropout costs a third of the training time on a CPU, where it rules out the fused kernel
@@ -75,7 +80,15 @@ def load_start(name: str | Path) -> Start:
             f"transformers knows and {WEIGHTS}"
         ) from error
     encoder = without_pooler(encoder)
-    return Start(encoder, config.to_dict(), _load_tokenizer(folder, name), piece_limit(encoder), None, str(name))
+    tokenizer = _load_tokenizer(folder, name)
+    return Start(encoder, config.to_dict(), tokenizer, piece_limit(encoder), None, str(name), _digest(folder))
+
+
+def _digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for weights in sorted(folder.glob("*.safetensors")):
+        digest.update(weights.read_bytes())
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -80,6 +80,17 @@ def _calibration(corpus: Corpus, predictions: dict[str, Document]) -> dict[str, 
     }
 
 
+def check_same_rules(main: Schema, other: Schema) -> None:
+    """Raise CorpusError where two schemas differ in labels, argument types or nesting, so that documents do not mix."""
+    check_labels(main, other, "the main corpus")
+    check_labels(other, main, "an --also corpus")
+    rules = [({r.label: (r.pairs, r.symmetric) for r in s.relations}, s.containment) for s in (main, other)]
+    if rules[0] != rules[1]:
+        differing = [label for label in rules[0][0] if rules[0][0][label] != rules[1][0].get(label)] or ["<OVERLAP>"]
+        message = f"the corpora allow different arguments of {', '.join(differing)}; give them the same annotation.conf"
+        raise CorpusError([Problem("rules differ", message, Path("annotation.conf"))])
+
+
 def check_labels(known: Schema, wanted: Schema, what: str = "the model") -> None:
     """Raise CorpusError where `wanted` has labels that `known` has not."""
     missing = [

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,26 +17,27 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 
 from wasl.config import ExtractorConfig
 from wasl.corpus import SKIP_ADVICE, Corpus
 from wasl.encoding import TextEncoder
 from wasl.errors import ArgumentError, CorpusError, Problem
-from wasl.extractor import Extractor, pad_id
+from wasl.extractor import WEIGHTS, Extractor, pad_id
 from wasl.network import Network, keep_shared_rows
 from wasl.pretrained import EMBEDDED
 from wasl_training.calibration import calibrate
 from wasl_training.config import TrainingConfig
 from wasl_training.encoders import Start, load_start
-from wasl_training.evaluation import check_labels, evaluate
+from wasl_training.evaluation import check_same_rules, evaluate
 from wasl_training.examples import Collator, WindowDataset
+from wasl_training.fingerprint import fingerprint
 from wasl_training.loss import JointLoss
 from wasl_training.metrics import Figures
 from wasl_training.model_card import model_card
 
 CHECKPOINTS = "checkpoints"
 BEST = "best.safetensors"
+RUN = "run"
 # Where no documents are kept back to choose one: what was best for uncalibrated scores of a model trained on news.
 UNCALIBRATED_THRESHOLD = 0.4
 
@@ -133,18 +136,19 @@ def train(
     config = config or TrainingConfig()
     progress = progress or Progress()
     folder = Path(output) if output is not None else None
-    set_seed(config.seed)
+    if resume and folder is not None and (folder / WEIGHTS).is_file() and not (folder / CHECKPOINTS).is_dir():
+        return Trained(Extractor.from_pretrained(folder), [], 0, None)  # it was finished
     start = encoder if isinstance(encoder, Start) else load_start(encoder)
     for other in also:
-        check_labels(corpus.schema, other.schema, "the main corpus")
-        check_labels(other.schema, corpus.schema, "an --also corpus")
+        check_same_rules(corpus.schema, other.schema)
     dev_ids = choose_dev(corpus, dev, config)
     dev_corpus = corpus.select(dev_ids) if dev_ids else None
     documents = dict(corpus.select(without=dev_ids).documents)
     for n, other in enumerate(also):
         documents.update({f"also{n}/{id_}": document for id_, document in other.documents.items()})
 
-    network = Network(corpus.schema, start.encoder_config, _copy(start))
+    set_seed(config.seed)  # after the encoder was loaded, which draws random numbers of its own
+    network = Network(corpus.schema, start.encoder_config, copy.deepcopy(start.encoder))
     kept = keep_shared_rows(network, start.extractor.network) if start.extractor else ([], [])
     extractor_config = _extractor_config(corpus, start, config)
     text_encoder = TextEncoder(start.tokenizer, extractor_config.max_pieces, extractor_config.context_pieces)
@@ -157,7 +161,8 @@ def train(
     extractor = Extractor(network, start.tokenizer, extractor_config)
     knows_all = kept == (list(corpus.schema.entities), list(corpus.schema.relation_labels))
     config = config.resolved(len(dataset), knows_all)
-    run = _Run(extractor, dataset, dev_corpus, config, folder, progress)
+    identity = fingerprint(config, start, corpus.schema, {**documents, **(dev_corpus.documents if dev_corpus else {})})
+    run = _Run(extractor, dataset, dev_corpus, config, folder, progress, identity)
     epochs, best = run.train(resume, kept)
     network.eval()
     if dev_corpus is not None:
@@ -184,13 +189,6 @@ def choose_dev(corpus: Corpus, dev: list[str] | None, config: TrainingConfig) ->
     return sorted(random.Random(config.seed).sample(ids, max(2, round(config.dev_fraction * len(ids)))))
 
 
-def _copy(start: Start) -> nn.Module:
-    """The start's encoder, copied, so that one loaded start serves many trainings."""
-    import copy
-
-    return copy.deepcopy(start.encoder)
-
-
 def _extractor_config(corpus: Corpus, start: Start, config: TrainingConfig) -> ExtractorConfig:
     max_pieces = min(config.max_pieces, start.limit)
     plain = ExtractorConfig(
@@ -208,6 +206,7 @@ def _extractor_config(corpus: Corpus, start: Start, config: TrainingConfig) -> E
         plain,
         entity_calibration=old.entity_calibration,
         relation_calibration=old.relation_calibration,
+        entity_threshold=old.entity_threshold,
         relation_threshold=old.relation_threshold,
     )
 
@@ -234,6 +233,7 @@ class _Run:
         config: TrainingConfig,
         folder: Path | None,
         progress: Progress,
+        identity: str,
     ) -> None:
         self.extractor = extractor
         self.dataset = dataset
@@ -242,16 +242,32 @@ class _Run:
         self.folder = folder
         self.progress = progress
         self.count = config.epochs or 1
+        self.identity = identity
         self.main_process = True
 
     def train(self, resume: bool, kept: tuple[list[str], list[str]]) -> tuple[list[Epoch], int]:
-        checkpoints = self.folder / CHECKPOINTS if self.folder else None
-        last = get_last_checkpoint(str(checkpoints)) if resume and checkpoints and checkpoints.is_dir() else None
-        if checkpoints and last is None:
+        if self.folder is None:
+            with TemporaryDirectory() as folder:
+                return self._train(Path(folder), None, kept)
+        checkpoints = self.folder / CHECKPOINTS
+        last = last_checkpoint(checkpoints) if resume else None
+        if last is None:
             shutil.rmtree(checkpoints, ignore_errors=True)
+        elif (checkpoints / RUN).read_text() != self.identity:
+            raise ArgumentError(
+                f"{checkpoints}: of a training with other settings, encoder or documents; give the same ones to go on "
+                "from it, or leave out --resume to start anew"
+            )
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        (checkpoints / RUN).write_text(self.identity)
+        return self._train(checkpoints, last, kept)
+
+    def _train(
+        self, checkpoints: Path, last: Path | None, kept: tuple[list[str], list[str]]
+    ) -> tuple[list[Epoch], int]:
         bf16 = self.config.precision == "bf16" or (self.config.precision == "auto" and computes_in_bf16())
         arguments = TrainingArguments(
-            output_dir=str(checkpoints or Path("unused")),
+            output_dir=str(checkpoints),
             per_device_train_batch_size=self.config.batch_size or 1,
             num_train_epochs=self.count,
             warmup_steps=self.config.warmup,
@@ -268,6 +284,10 @@ class _Run:
             remove_unused_columns=False,
             dataloader_pin_memory=False,
         )
+        if arguments.n_gpu > 1:
+            arguments._n_gpu = (
+                1  # DataParallel would tear the ragged batches apart; several GPUs need `accelerate launch`
+            )
         callback = _EpochCallback(self)
         trainer = _JointTrainer(
             model=JointLoss(self.extractor.network, self.config.relation_weight),
@@ -282,11 +302,17 @@ class _Run:
         callback.losses = trainer.losses
         steps = self.count * len(trainer.get_train_dataloader())
         self.progress.started(self.count, steps, kept, list(self.dev.documents) if self.dev else [])
-        trainer.train(resume_from_checkpoint=last)
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
         if callback.best_weights is not None:
             self.extractor.network.load_state_dict(callback.best_weights)
         best = max(callback.epochs, key=lambda e: e.goodness).number if self.dev else len(callback.epochs)
         return callback.epochs, best
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end; the Trainer writes `trainer_state.json` last."""
+    whole = [p for p in folder.glob("checkpoint-*") if (p / "trainer_state.json").is_file()]
+    return max(whole, key=lambda p: int(p.name.rsplit("-", 1)[1]), default=None)
 
 
 def _printer_callback() -> type[TrainerCallback]:
@@ -370,12 +396,14 @@ class _EpochCallback(TrainerCallback):  # type: ignore[misc]
             weights = self.run.extractor.network.state_dict()
             self.best_weights = {k: v.detach().cpu().clone() for k, v in weights.items()}
             if self._best_file and self.run.main_process:
-                self._best_file.parent.mkdir(parents=True, exist_ok=True)
-                save_file(self.best_weights, self._best_file)
+                beside = self._best_file.with_suffix(".part")
+                save_file(self.best_weights, beside)
+                beside.replace(self._best_file)
         self.epochs.append(epoch)
         state.log_history.append(asdict(epoch))  # a checkpoint carries the table
         self.run.progress.epoch(epoch)
-        waited = time.monotonic() - self.saved >= self.run.config.checkpoint_seconds
+        # Several processes must agree without asking each other, and their clocks differ.
+        waited = args.world_size > 1 or time.monotonic() - self.saved >= self.run.config.checkpoint_seconds
         if self.run.folder and waited and epoch.number < self.run.count:
             control.should_save = True
             self.saved = time.monotonic()

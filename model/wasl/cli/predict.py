@@ -82,6 +82,7 @@ def _write_lines(documents: Iterator[tuple[str, Document]], output: Path | None)
     if output is None:
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
         return write(sys.stdout)
+    output.parent.mkdir(parents=True, exist_ok=True)
     beside = output.with_name(output.name + ".part")
     with beside.open("w", encoding="utf-8") as stream:
         write(stream)

@@ -149,6 +149,7 @@ def crossval_command(
         found = _training("crossvalidation").crossval(
             main, output, encoder=encoder, also=others, seeds=seeds, config=config, progress=progress,
             fold=progress.fold,
+            skip_invalid=skip_invalid,
         )  # fmt: skip
     report.print_crossval(found)
     if json_:
@@ -156,6 +157,7 @@ def crossval_command(
 
 
 def _write_json(path: Path, data: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + ".part")
     beside.write_text(json.dumps(data, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     beside.replace(path)
