@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUNS ?= runs
 
-.PHONY: demo test lint types unit setup bench clean
+.PHONY: demo test lint types unit setup clean
 
 setup: $(READY)
 

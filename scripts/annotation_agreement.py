@@ -31,7 +31,7 @@ def main() -> None:
     for title, task in (("entity", "entities"), ("relation", "strict")):
         found = score(task, total)
         print(f"\n| {title} | first pass | second pass | agreed | F1 |\n|---|---|---|---|---|")
-        for label, part in [*found.by_label.items(), ("**all**", found)]:
+        for label, part in [*(found.by_label or {}).items(), ("**all**", found)]:
             print(f"| {label} | {_row(label, part, total[0], task)} |")
     print("\n| article | characters | entities | relations |\n|---|---|---|---|")
     for id_, document in corpus.documents.items():

@@ -67,7 +67,7 @@ def main() -> None:
             for name, file in files.items():
                 counts[name][seed, id_] = load_tally(file, identity) or Tally()
             print(f"seed {seed} {id_}: {time.monotonic() - began:.0f} s", flush=True)
-    results = {name: summarise_folds(tallies) for name, tallies in counts.items()}
+    results = {name: summarise_folds(tallies) for name, tallies in counts.items() if tallies}
     print_tables(results)
     if options.json:
         data = {name: result.to_dict() for name, result in results.items()}
@@ -140,7 +140,7 @@ def print_tables(results: dict[str, Crossval]) -> None:
         print(f"| seed {seed} | {' | '.join(f'{s.f1:.1f}' for s in row)} |")
     for title, score in (("entity", own.pooled.entities), ("relation, strict", own.pooled.strict)):
         print(f"\n| {title} | precision | recall | F1 | support |\n|---|---|---|---|---|")
-        for label, part in score.by_label.items():
+        for label, part in (score.by_label or {}).items():
             print(f"| {label} | {part.precision:.1f} | {part.recall:.1f} | {part.f1:.1f} | {part.support} |")
 
 

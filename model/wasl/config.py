@@ -72,7 +72,7 @@ class ExtractorConfig:
             data = json.loads(path.read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ModelError(f"{path}: not JSON ({error}); the folder is damaged, download or train it again") from None
-        if data.pop("model_type", None) != "wasl":
+        if not isinstance(data, dict) or data.pop("model_type", None) != "wasl":
             raise ModelError(
                 f"{path}: an encoder, not a wasl extractor; train one from it with "
                 f"`wasl train CORPUS --encoder {path.parent} --output DIR`"
@@ -85,6 +85,9 @@ class ExtractorConfig:
         unknown = sorted(data.keys() - {f.name for f in fields(cls)})
         if unknown:
             raise ModelError(f"{path}: unknown settings {', '.join(unknown)}; install a newer wasl")
-        for key in ("entity_calibration", "relation_calibration"):
-            data[key] = Calibration(**data[key])
-        return cls(**data)
+        try:
+            for key in ("entity_calibration", "relation_calibration"):
+                data[key] = Calibration(**data[key])
+            return cls(**data)
+        except (KeyError, TypeError) as error:
+            raise ModelError(f"{path}: {error} is missing or wrong; the folder is damaged, train it again") from None

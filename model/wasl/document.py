@@ -99,14 +99,14 @@ class Document:
                 Relation(r["id"], r["label"], entities[r["head"]], entities[r["tail"]], r.get("score", 1.0))
                 for r in data.get("relations", ())
             )
+            wrong = next((e for e in entities.values() if text[e.start : e.end] != e.text), None)
         except (KeyError, TypeError) as error:
             raise TextError(f"not a document: {error!r} is missing or of the wrong type") from error
-        for entity in entities.values():
-            if text[entity.start : entity.end] != entity.text:
-                raise TextError(
-                    f"entity {entity.id}: the text at {entity.start}-{entity.end} is "
-                    f"{text[entity.start : entity.end]!r}, not {entity.text!r}; offsets are code points, end exclusive"
-                )
+        if wrong is not None:
+            raise TextError(
+                f"entity {wrong.id}: the text at {wrong.start}-{wrong.end} is {text[wrong.start : wrong.end]!r}, "
+                f"not {wrong.text!r}; offsets are code points, end exclusive"
+            )
         return cls(text, tuple(entities.values()), relations)
 
     def to_brat(self) -> str:

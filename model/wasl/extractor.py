@@ -16,7 +16,7 @@ from wasl.config import ExtractorConfig
 from wasl.decoding import Spans, candidate_pairs, decode_entities, decode_relations
 from wasl.document import Document, Entity, Relation
 from wasl.encoding import Encoded, TextEncoder
-from wasl.errors import ModelError
+from wasl.errors import ArgumentError, ModelError
 from wasl.pretrained import EMBEDDED, resolve
 from wasl.schema import Schema
 from wasl.text import skip_letters
@@ -96,8 +96,12 @@ class Extractor:
                 f"{folder / WEIGHTS}: the weights do not fit {CONFIG} ({str(error).splitlines()[0]}); "
                 "the folder is damaged or mixed from two models, copy or train it again"
             ) from error
+        try:
+            tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+        except Exception as error:  # tokenizers raises nothing narrower
+            raise ModelError(f"{folder / TOKENIZER}: damaged ({error}); copy or train the model again") from error
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return cls(network, Tokenizer.from_file(str(folder / TOKENIZER)), config, device)
+        return cls(network, tokenizer, config, device)
 
     def save_pretrained(self, folder: str | Path, card: str = "") -> None:
         """Write the model folder: configuration, weights (fp16), tokenizer, and the model card where one is given."""
@@ -143,6 +147,8 @@ class Extractor:
             texts: any iterable of raw texts.
             batch_size: texts that are read ahead and share encoder passes.
         """
+        if batch_size < 1:
+            raise ArgumentError(f"batch_size={batch_size}: must be 1 or more")
         source = iter(texts)
         while chunk := list(itertools.islice(source, batch_size)):
             for readout in self.read(chunk):

@@ -56,13 +56,16 @@ def read_inputs(
 
     files = list(files)
     for path in files:
-        if not path.is_file():
+        try:
+            if path.suffix == ".jsonl":
+                with path.open("rb") as stream:
+                    yield from lines(str(path), stream, True)
+            else:
+                yield from guarded(str(path), path.read_bytes(), False)
+        except FileNotFoundError:
             bad(str(path), "no such file")
-        elif path.suffix == ".jsonl":
-            with path.open("rb") as stream:
-                yield from lines(str(path), stream, True)
-        else:
-            yield from guarded(str(path), path.read_bytes(), False)
+        except OSError as error:
+            bad(str(path), f"cannot be read: {error.strerror}")
     if not files and whole:
         yield from guarded("standard input", b"".join(stdin), False)
     elif not files:
@@ -74,6 +77,8 @@ def _from_json(line: str) -> str:
         record = json.loads(line)
     except json.JSONDecodeError as error:
         raise TextError(f"not JSON: {error.msg} at column {error.colno}") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets nested without end
+        raise TextError(f"JSON that cannot be read: {error}") from None
     if not isinstance(record, dict) or not isinstance(record.get("text"), str):
         raise TextError('no "text" in it; expected {"text": "..."}')
     return str(record["text"])

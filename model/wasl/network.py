@@ -1,6 +1,6 @@
 """The network: one encoder pass gives word vectors; light heads on them give entities, proclitics and relations.
 
-This is the only module of the package that imports torch.
+Of this package only this module and `engine` import torch.
 """
 
 from __future__ import annotations
@@ -254,11 +254,9 @@ def keep_shared_rows(network: Network, base: Network) -> tuple[list[str], list[s
         for label in entities:
             i, j = new.entities.index(label), old.entities.index(label)
             network.types.weight[i] = base.types.weight[j]
-        old_rows = {key: row for key, row in reversed(_tag_rows(old))}  # the first layer of a label wins
-        for key, row in _tag_rows(new):
-            if key in old_rows:
-                network.tags.weight[row] = base.tags.weight[old_rows[key]]
-                network.tags.bias[row] = base.tags.bias[old_rows[key]]
+        for row, old_row in _matching_tag_rows(new, old):
+            network.tags.weight[row] = base.tags.weight[old_row]
+            network.tags.bias[row] = base.tags.bias[old_row]
         for label in relations:
             i, j = new.relation_labels.index(label), old.relation_labels.index(label)
             network.relations.weight[i] = base.relations.weight[j]
@@ -266,10 +264,28 @@ def keep_shared_rows(network: Network, base: Network) -> tuple[list[str], list[s
     return entities, relations
 
 
-def _tag_rows(schema: Schema) -> list[tuple[str, int]]:
-    """(tag, row of the entity head) of every tag."""
+def _matching_tag_rows(new: Schema, old: Schema) -> list[tuple[int, int]]:
+    """(row of the new entity head, row of the old) of the tags both have.
+
+    Of the same layer, or, for B and I, of the first layer that has the label. Two flat schemas share their O.
+    """
+    exact = {key: row for key, row in _tag_rows(old)}
+    by_name = {name: row for (_, _, name), row in reversed(_tag_rows(old)) if name != "O"}
+    if not new.containment and not old.containment:
+        by_name["O"] = 0
+    found = []
+    for key, row in _tag_rows(new):
+        old_row = exact.get(key, by_name.get(key[2]))
+        if old_row is not None:
+            found.append((row, old_row))
+    return found
+
+
+def _tag_rows(schema: Schema) -> list[tuple[tuple[tuple[str, ...], int, str], int]]:
+    """((labels of the layer, how many such layers came before, tag), row of the entity head) of every tag."""
     rows = []
-    for layer, where in zip(schema.tag_layers, tag_slices(schema), strict=True):
+    for k, (layer, where) in enumerate(zip(schema.tag_layers, tag_slices(schema), strict=True)):
+        before = schema.tag_layers[:k].count(layer)
         names = ["O"] + [f"{prefix}-{label}" for label in layer for prefix in "BI"]
-        rows += [(name, where.start + k) for k, name in enumerate(names)]
+        rows += [((layer, before, name), where.start + i) for i, name in enumerate(names)]
     return rows

@@ -31,15 +31,17 @@ def resolve(name: str | Path) -> Path:
     if text.count("/") != 1 or text.startswith((".", "/", "~")):
         raise ModelError(f"{text}: no such folder, and no hub id (OWNER/NAME); give a model folder or `embedded`")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(text, allow_patterns=list(FILES), local_files_only=True))
-    except LocalEntryNotFoundError:
+        cached = Path(snapshot_download(text, allow_patterns=list(FILES), local_files_only=True))
+        if (cached / "config.json").exists() and any(cached.glob("*.safetensors")):
+            return cached  # whole: other programs may have fetched a part of it only
+    except (LocalEntryNotFoundError, HFValidationError):
         pass
     try:
         return Path(snapshot_download(text, allow_patterns=list(FILES)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError) as error:
         raise ModelError(
             f"{text}: not a folder here, and not to be had from the hub ({type(error).__name__}); "
             "check the name and the connection, or use `embedded`, which needs no network"

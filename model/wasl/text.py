@@ -35,7 +35,8 @@ _WORD = re.compile(
 )
 
 # A sentence ends at a line break, or after . ! ? ؟ ؛ with any closing quote or bracket, where white space follows.
-_SENTENCE_END = re.compile(r"[\n\r\u2028\u2029]+|[.!?؟؛…]+[\"'”’»)\]]*(?=\s)")
+# A run of such marks is tried from its start only, and never given back in part: else time grows with its square.
+_SENTENCE_END = re.compile(r"[\n\r\u2028\u2029]+|(?<![.!?؟؛…])[.!?؟؛…]++[\"'”’»)\]]*+(?=\s)")
 _ABBREVIATION = re.compile(r"(?:^|[\s(.])(?:[A-Za-z]|[^\W\d_])\.$")  # an initial: «ج. ك. رولينغ», «U.S.»
 
 

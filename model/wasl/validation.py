@@ -37,8 +37,12 @@ def validate(folder: str | Path) -> Validation:
     """
     corpus = read_corpus(folder, skip_invalid=True)
     problems = list(corpus.problems)
+    entities: Counter[str] = Counter()
+    relations: Counter[str] = Counter()
     for id_, document in corpus.documents.items():
         file = Path(folder) / f"{id_}.ann"
-        problems += align(document, find_word_table(document.text), corpus.schema, file).problems
-    entities, relations = corpus.counts()
+        aligned = align(document, find_word_table(document.text), corpus.schema, file)
+        problems += aligned.problems
+        entities.update(e.label for e in aligned.entities)
+        relations.update(corpus.schema.relation_labels[r] for *_, r in aligned.relations)
     return Validation(len(corpus.documents), entities, relations, tuple(problems))

@@ -162,6 +162,13 @@ def test_a_folder_of_another_version(copy: Path) -> None:
     (copy / "config.json").write_text("{")
     with pytest.raises(ModelError, match="not JSON"):
         wasl.load(copy)
+    (copy / "config.json").write_text(json.dumps({"model_type": "wasl", "format": 1}))
+    with pytest.raises(ModelError, match=r"entity_calibration.*damaged"):
+        wasl.load(copy)
+    (copy / "config.json").write_text(json.dumps(config))
+    (copy / "tokenizer.json").write_text("{")
+    with pytest.raises(ModelError, match=r"tokenizer\.json: damaged"):
+        wasl.load(copy)
 
 
 def test_weights_of_another_model_and_broken_weights(copy: Path, extractor: wasl.Extractor) -> None:

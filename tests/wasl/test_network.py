@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from tokenizers import Tokenizer
 
@@ -80,6 +81,16 @@ def test_shared_rows_are_kept_and_others_fresh() -> None:
     assert torch.equal(new.types.weight[1], base.types.weight[1])
     for name in ("norm.weight", "proclitics.0.weight", "pair.0.weight", "distances.weight"):
         assert torch.equal(new.state_dict()[name], base.state_dict()[name])
+
+
+@pytest.mark.parametrize("overlap", ["", "<OVERLAP>\tArg1:ORG, Arg2:<ENTITY>, <OVL-TYPE>:contain\n"])
+def test_the_same_schema_keeps_every_row(overlap: str) -> None:
+    schema = Schema.parse(SCHEMA.source + overlap)
+    base, new = network(schema, seed=1), network(schema, seed=2)
+    keep_shared_rows(new, base)
+    for name, tensor in new.state_dict().items():
+        if not name.startswith("encoder."):
+            assert torch.equal(tensor, base.state_dict()[name]), name
 
 
 def test_piece_limit_of_bert_and_of_roberta() -> None:

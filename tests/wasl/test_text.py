@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 
 import pytest
@@ -106,6 +107,13 @@ def test_words_cover_all_that_is_visible_and_do_not_overlap(text: str) -> None:
 )
 def test_sentences(text: str, sentences: list[str]) -> None:
     assert [text[a:b] for a, b in find_sentences(text)] == sentences
+
+
+def test_long_runs_of_marks_take_no_time() -> None:
+    started = time.monotonic()
+    assert len(find_sentences("." * 200_000 + "x")) == 1
+    assert len(find_sentences("؟" * 100_000 + "»" * 100_000 + " x")) == 2
+    assert time.monotonic() - started < 2
 
 
 @given(MIXED)

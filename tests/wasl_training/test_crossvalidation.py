@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import wasl
+from wasl.errors import CorpusError
 from wasl_training import TrainingConfig, crossval, evaluate, train
 from wasl_training.crossvalidation import load_tally, save_tally, summarise_folds
 from wasl_training.metrics import Tally
@@ -84,6 +85,14 @@ def test_folds_of_other_settings_or_annotations_are_not_used(
     changed = replace(part, documents={**part.documents, "001": fewer})
     crossval(changed, tmp_path, encoder=wordpiece_encoder, seeds=1, config=replace(quick, glue=0.3))
     assert len(trained) == 4
+
+
+def test_a_held_out_text_may_not_be_trained_on(
+    articles: wasl.Corpus, wordpiece_encoder: Path, quick: TrainingConfig, tmp_path: Path
+) -> None:
+    also = [wasl.Corpus(articles.schema, {"x": articles.documents["001"]})]
+    with pytest.raises(CorpusError, match=r"001\.txt: held-out document is trained on: the same text is x"):
+        crossval(articles.select(["001", "005"]), tmp_path, encoder=wordpiece_encoder, also=also, config=quick)
 
 
 def test_tallies_survive_being_written(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from wasl.errors import ArgumentError, CorpusError, ModelError
 from wasl_training import TrainingConfig, evaluate, train
 from wasl_training.config import FROM_ENCODER, FROM_EXTRACTOR
 from wasl_training.encoders import load_start
-from wasl_training.training import CHECKPOINTS, Epoch, Progress, choose_dev
+from wasl_training.training import CHECKPOINTS, Epoch, Progress, choose_dev, last_checkpoint
 
 
 def weights(extractor: wasl.Extractor) -> dict[str, torch.Tensor]:
@@ -52,7 +52,7 @@ def test_the_same_seed_gives_the_same_weights(
     assert not equal(one.extractor, other.extractor)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -68,7 +68,7 @@ class KillAfter(Progress):
 
     def step(self, done: int) -> None:
         if self.over == self.epochs:
-            raise Killed
+            raise KilledError
 
 
 def test_a_killed_training_resumes_to_the_same_result(
@@ -79,13 +79,35 @@ def test_a_killed_training_resumes_to_the_same_result(
     }  # fmt: skip
     part = articles.select(["001", "002", "005"])
     whole = train(part, tmp_path / "whole", **settings)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train(part, tmp_path / "killed", progress=KillAfter(3), **settings)
     assert not (tmp_path / "killed" / "model.safetensors").exists()
     resumed = train(part, tmp_path / "killed", resume=True, **settings)
     assert equal(whole.extractor, resumed.extractor)
+    finished = train(part, tmp_path / "killed", resume=True, **settings)  # nothing is left to do
+    assert finished.epochs == []
+    assert finished.extractor.config == whole.extractor.config
     assert [replace(e, seconds=0) for e in whole.epochs] == [replace(e, seconds=0) for e in resumed.epochs]
     assert whole.best == resumed.best
+
+
+def test_other_settings_do_not_go_on_from_a_checkpoint(
+    articles: wasl.Corpus, wordpiece_encoder: Path, quick: TrainingConfig, tmp_path: Path
+) -> None:
+    config = replace(quick, epochs=4, checkpoint_seconds=0)
+    part = articles.select(["001"])
+    with pytest.raises(KilledError):
+        train(part, tmp_path, encoder=wordpiece_encoder, config=config, progress=KillAfter(2))
+    with pytest.raises(ArgumentError, match="other settings, encoder or documents"):
+        train(part, tmp_path, encoder=wordpiece_encoder, config=replace(config, seed=9), resume=True)
+
+
+def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    for step, whole in ((5, True), (10, True), (15, False)):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        if whole:
+            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
 
 
 def test_bf16_learns_too(articles: wasl.Corpus, wordpiece_encoder: Path, quick: TrainingConfig) -> None:
@@ -181,6 +203,9 @@ def test_further_corpora_must_have_the_same_labels(
     other = write(tmp_path / "c", "زار الصين", "T1\tLOC 4 9\tالصين\n", "[entities]\nLOC\nSHIP\n")
     with pytest.raises(CorpusError, match="does not know SHIP"):
         train(articles, encoder=wordpiece_encoder, also=[other], config=quick)
+    looser = articles.schema.source.replace("located_in\tArg1:LOC", "located_in\tArg1:LOC|PER")
+    with pytest.raises(CorpusError, match="different arguments of located_in"):
+        train(articles, encoder=wordpiece_encoder, also=[wasl.Corpus(wasl.Schema.parse(looser), {})], config=quick)
     same = wasl.Corpus(articles.schema, {"x": articles.documents["004"]})
     card_folder = tmp_path / "m"
     train(articles.select(["001"]), card_folder, encoder=wordpiece_encoder, also=[same], config=quick)

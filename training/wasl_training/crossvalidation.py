@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from wasl.corpus import Corpus
+from wasl.document import Document
+from wasl.errors import CorpusError, Problem
 from wasl.pretrained import EMBEDDED
 from wasl_training.config import TrainingConfig
 from wasl_training.encoders import Start, load_start
@@ -74,6 +76,7 @@ def crossval(
     config = config or TrainingConfig()
     folds = Path(output) / "folds"
     folds.mkdir(parents=True, exist_ok=True)
+    check_held_out(corpus.documents, also)
     start = load_start(encoder)
     tallies: dict[tuple[int, str], Tally] = {}
     for seed in range(config.seed, config.seed + seeds):
@@ -106,6 +109,16 @@ def summarise_folds(tallies: dict[tuple[int, str], Tally]) -> Crossval:
         [figures([tallies[seed, id_] for id_ in ids]) for seed in seeds],
         tallies,
     )
+
+
+def check_held_out(held_out: Mapping[str, Document], also: Sequence[Corpus]) -> None:
+    """Raise CorpusError where a held-out text is in a corpus that is trained on."""
+    for id_, document in held_out.items():
+        for other in also:
+            for name, known in other.documents.items():
+                if known.text == document.text:
+                    message = f"the same text is {name} of an --also corpus; take it out there"
+                    raise CorpusError([Problem("held-out document is trained on", message, Path(f"{id_}.txt"))])
 
 
 def fold_identity(config: TrainingConfig, start: Start, corpus: Corpus, also: Sequence[Corpus]) -> str:

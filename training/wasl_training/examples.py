@@ -56,7 +56,7 @@ class WindowDataset(Dataset[Example]):
         self.parts: list[Document] = []
         for id_, document in documents.items():
             encoded = text_encoder.encode(document.text, context=False)
-            self.problems += align(document, encoded.words, schema, Path(id_)).problems
+            self.problems += align(document, encoded.words, schema, Path(f"{id_}.ann")).problems
             self.parts += [document.slice(*span) for span in _window_spans(encoded)]
 
     def __len__(self) -> int:

@@ -120,7 +120,7 @@ class Score:
         precision, recall, f1: micro-averaged.
         support: gold items.
         ci95: interval of the F1 over documents; None for fewer than two.
-        by_label: `{label: Score}`, without intervals.
+        by_label: `{label: Score}`, without intervals; None in those themselves.
     """
 
     precision: float
@@ -128,12 +128,12 @@ class Score:
     f1: float
     support: int
     ci95: tuple[float, float] | None = None
-    by_label: dict[str, Score] = field(default_factory=dict)
+    by_label: dict[str, Score] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         own = {"precision": round(self.precision, 2), "recall": round(self.recall, 2), "f1": round(self.f1, 2),
                "support": self.support}  # fmt: skip
-        if not self.by_label:
+        if self.by_label is None:
             return own
         bounds = None if self.ci95 is None else [round(b, 2) for b in self.ci95]
         return {**own, "ci95": bounds, "by_label": {k: v.to_dict() for k, v in self.by_label.items()}}

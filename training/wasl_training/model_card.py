@@ -105,5 +105,5 @@ Entities that start inside a word: {figures.clitic_recall:.1f} % of {figures.cli
 
 
 def shown_command(arguments: list[str]) -> str:
-    """The command line as one would type it."""
-    return shlex.join(["wasl", *arguments])
+    """The command line as one would type it; `python -m wasl_training` has no subcommand."""
+    return shlex.join(["wasl", *([] if arguments[:1] == ["train"] else ["train"]), *arguments])

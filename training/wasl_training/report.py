@@ -125,6 +125,9 @@ def print_trained(trained: Trained, output: Path) -> None:
     print_problems(trained.problems)
     if trained.dev is not None:
         print_figures(trained.dev, f"development documents, epoch {trained.best}")
+    if not trained.epochs:
+        out.print(f"[bold]{output}[/bold] was finished already")
+        return
     out.print(f"[bold]{output}[/bold]: the model of epoch {trained.best}; its card is {output / 'README.md'}")
 
 
@@ -139,7 +142,7 @@ def print_figures(found: Figures, title: str, by_label: bool = True) -> None:
     if by_label:
         for name, score in (_named(found)[0], _named(found)[2], _named(found)[3]):
             labels = Table("label", "precision", "recall", "F1", "", "support", title=name)
-            for label, part in score.by_label.items():
+            for label, part in (score.by_label or {}).items():
                 labels.add_row(label, *_cells(part))
             out.print(labels)
 

@@ -90,6 +90,7 @@ def train_command(
     main = read_corpus(corpus, skip_invalid=skip_invalid)
     others = [read_corpus(folder, skip_invalid=skip_invalid) for folder in also or ()]
     report.print_problems([p for c in (main, *others) for p in c.problems])
+    _training("crossvalidation").check_held_out(main.select(holdout or []).documents, others)
     with report.TrainingTable() as progress:
         trained = _training("training").train(
             main.select(without=holdout), output, encoder=encoder, also=others, dev=dev, config=config,
