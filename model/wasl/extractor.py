@@ -207,7 +207,7 @@ class Extractor:
             start = skip_letters(encoded.text, word_start, word_end, skip)
             end = int(encoded.words.spans[last - 1, 1])
             entities.append(
-                Entity(f"T{i}", self.schema.entities[label], start, end, encoded.text[start:end], round(score, 6))
+                Entity(f"T{i}", self.schema.entities[label], start, end, encoded.text[start:end], round(score, 4))
             )
         return tuple(entities)
 
@@ -218,7 +218,7 @@ class Extractor:
         )
         order = np.lexsort((found[:, 2], spans.spans[found[:, 1], 0], spans.spans[found[:, 0], 0]))
         return tuple(
-            Relation(f"R{n}", self.schema.relation_labels[r], entities[h], entities[t], round(score, 6))
+            Relation(f"R{n}", self.schema.relation_labels[r], entities[h], entities[t], round(score, 4))
             for n, ((h, t, r), score) in enumerate(zip(found[order].tolist(), scores[order].tolist(), strict=True), 1)
         )
 

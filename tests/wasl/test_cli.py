@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,19 @@ def test_a_bad_text_is_reported_and_the_others_are_read(model_folder: Path, tmp_
     assert not output.with_name("out.jsonl.part").exists()
 
 
+def test_a_killed_predict_resumes_to_the_same_file(model_folder: Path, tmp_path: Path) -> None:
+    lines = tmp_path / "many.jsonl"
+    texts = ["شركة هواوي في الصين", "علي بابا", "إنفيديا", "الولايات المتحدة"]
+    lines.write_text("".join(json.dumps({"text": t}) + "\n" for t in texts), encoding="utf-8")
+    whole, resumed = tmp_path / "whole.jsonl", tmp_path / "resumed.jsonl"
+    run("predict", lines, "--model", model_folder, "--output", whole)
+    written = whole.read_bytes().splitlines(keepends=True)
+    (tmp_path / "resumed.jsonl.part").write_bytes(b"".join(written[:2]) + written[2][:40])  # killed in the third line
+    run("predict", lines, "--model", model_folder, "--output", resumed, "--resume")
+    assert resumed.read_bytes() == whole.read_bytes()
+    assert "--resume goes with" in run("predict", lines, "--resume", code=2).stderr
+
+
 def test_predict_brat_makes_a_corpus(model_folder: Path, tmp_path: Path, articles: wasl.Corpus) -> None:
     run(
         "predict",
@@ -139,4 +153,19 @@ def test_training_as_a_module_for_accelerate(wordpiece_encoder: Path, tmp_path: 
         capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
+    assert wasl.load(tmp_path / "m").schema.entities[0] == "PER"
+
+
+def test_training_in_two_processes(wordpiece_encoder: Path, tmp_path: Path) -> None:
+    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
+              "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "wasl_training"]  # fmt: skip
+    options = [ANNOTATIONS, "--output", tmp_path / "m", "--encoder", wordpiece_encoder, "--epochs", "2", "--dev", "002",
+               "--max-pieces", "64"]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, *launch, *options], capture_output=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.decode().count("epoch     loss") == 1  # only the first process prints
+    card = (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
+    assert "wasl train" in card
+    assert "Trained on 4 documents" in card
     assert wasl.load(tmp_path / "m").schema.entities[0] == "PER"

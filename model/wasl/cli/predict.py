@@ -39,6 +39,9 @@ def predict_command(
     format_: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.jsonl,
     whole: Annotated[bool, typer.Option("--whole", help="Read standard input as one text, not as one a line.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts that are read ahead.")] = 32,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a killed run with the same --output (jsonl) stopped.")
+    ] = False,
 ) -> None:
     """Find entities and relations in texts. A text that cannot be read is reported and passed over; the exit status is
     1 where there was one.
@@ -49,11 +52,15 @@ def predict_command(
         bad.append(source)
         print(f"wasl: {source}: {why}", file=sys.stderr)
 
+    if resume and (format_ is not Format.jsonl or output is None):
+        raise ArgumentError("--resume goes with --format jsonl and --output FILE")
     extractor = Extractor.from_pretrained(model)
-    inputs = read_inputs(files or [], sys.stdin.buffer, whole=whole, bad=report)
+    done = _finished(output) if resume and output is not None else set()
+    texts = read_inputs(files or [], sys.stdin.buffer, whole=whole, bad=report)
+    inputs = (text for text in texts if text.source not in done)
     documents = predict_inputs(extractor, inputs, batch_size)
     if format_ is Format.jsonl:
-        _write_lines(documents, output)
+        _write_lines(documents, output, append=bool(done))
     elif output is None:
         _print_one(documents, format_)
     else:
@@ -73,7 +80,19 @@ def predict_inputs(
         yield item.source, document
 
 
-def _write_lines(documents: Iterator[tuple[str, Document]], output: Path | None) -> None:
+def _finished(output: Path) -> set[str]:
+    """Sources that a killed run wrote beside `output`; a line it left half-written is cut off."""
+    beside = output.with_name(output.name + ".part")
+    if not beside.is_file():
+        return set()
+    written = beside.read_bytes()
+    whole = written[: written.rfind(b"\n") + 1]
+    with beside.open("r+b") as stream:
+        stream.truncate(len(whole))
+    return {json.loads(line)["source"] for line in whole.splitlines()}
+
+
+def _write_lines(documents: Iterator[tuple[str, Document]], output: Path | None, append: bool) -> None:
     def write(stream: TextIO) -> None:
         for source, document in documents:
             stream.write(json.dumps({"source": source, **document.to_dict()}, ensure_ascii=False) + "\n")
@@ -84,7 +103,7 @@ def _write_lines(documents: Iterator[tuple[str, Document]], output: Path | None)
         return write(sys.stdout)
     output.parent.mkdir(parents=True, exist_ok=True)
     beside = output.with_name(output.name + ".part")
-    with beside.open("w", encoding="utf-8") as stream:
+    with beside.open("a" if append else "w", encoding="utf-8") as stream:
         write(stream)
     beside.replace(output)
 
