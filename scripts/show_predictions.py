@@ -1,4 +1,4 @@
-"""Print the sentences of a text in which a model found most, with what it found.
+"""Print the sentences of a text in which a model found most, with what it found; offsets are those in the sentence.
 
 python scripts/show_predictions.py MODEL FILE --count 3
 """

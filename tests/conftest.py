@@ -7,11 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaModel
 
 import wasl
 from wasl_training import TrainingConfig, train
+
+# No time limits for single examples: machines are noisy.
+settings.register_profile("wasl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("wasl")
 
 ANNOTATIONS = Path(__file__).parents[1] / "annotations"
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}

@@ -117,11 +117,11 @@ def test_a_text_of_200_000_characters(extractor: wasl.Extractor, articles: wasl.
     assert max(e.end for e in document.entities) > 195_000
 
 
-def test_a_line_of_200_000_characters_without_a_sentence_end(extractor: wasl.Extractor) -> None:
+def test_a_long_line_without_a_sentence_end(extractor: wasl.Extractor) -> None:
     started = time.monotonic()
     text = "شركة علي بابا وبايت دانس في الصين " * 6000
-    check_document(extractor.predict(text[:60_000]), text[:60_000])
-    assert time.monotonic() - started < 200
+    check_document(extractor.predict(text[:30_000]), text[:30_000])
+    assert time.monotonic() - started < 100
 
 
 def test_relating_given_entities(extractor: wasl.Extractor, articles: wasl.Corpus) -> None:

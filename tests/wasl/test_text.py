@@ -113,7 +113,7 @@ def test_long_runs_of_marks_take_no_time() -> None:
     started = time.monotonic()
     assert len(find_sentences("." * 200_000 + "x")) == 1
     assert len(find_sentences("؟" * 100_000 + "»" * 100_000 + " x")) == 2
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10  # minutes, if time grew with the square
 
 
 @given(MIXED)
