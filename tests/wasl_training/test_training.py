@@ -15,7 +15,8 @@ from wasl.errors import ArgumentError, CorpusError, ModelError
 from wasl_training import TrainingConfig, evaluate, train
 from wasl_training.config import FROM_ENCODER, FROM_EXTRACTOR
 from wasl_training.encoders import load_start
-from wasl_training.training import CHECKPOINTS, Epoch, Progress, choose_dev, last_checkpoint
+from wasl_training.trainer import CHECKPOINTS, Epoch, Progress, last_checkpoint
+from wasl_training.training import choose_dev
 
 
 def weights(extractor: wasl.Extractor) -> dict[str, torch.Tensor]:

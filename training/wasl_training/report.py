@@ -16,7 +16,7 @@ from rich.table import Table
 from wasl.errors import Problem, summarise
 from wasl_training.crossvalidation import Crossval
 from wasl_training.metrics import Figures, Score
-from wasl_training.training import Epoch, Progress
+from wasl_training.trainer import Epoch, Progress
 
 if TYPE_CHECKING:
     from wasl_training.training import Trained
