@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import socket
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaModel
 
 import wasl
@@ -42,24 +44,27 @@ def articles() -> wasl.Corpus:
     return wasl.read_corpus(ANNOTATIONS)
 
 
-def _texts(articles: wasl.Corpus) -> list[str]:
-    return [d.text for d in articles.documents.values()]
+def _vocabulary(articles: wasl.Corpus) -> tuple[list[str], list[str]]:
+    """The characters and the most frequent words of the articles: the same in every run, as a trainer's are not."""
+    words = Counter(w for d in articles.documents.values() for w in re.findall(r"\w+|[^\w\s]", d.text))
+    frequent = [w for w, _ in sorted(words.items(), key=lambda item: (-item[1], item[0])) if len(w) > 1][:400]
+    return sorted({c for w in words for c in w}), frequent
 
 
 @pytest.fixture(scope="session")
 def wordpiece_encoder(articles: wasl.Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny BERT and its WordPiece tokenizer."""
     folder = tmp_path_factory.mktemp("wordpiece")
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # type: ignore[arg-type]
+    characters, words = _vocabulary(articles)
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{c}" for c in characters), *words]
+    tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()  # type: ignore[assignment]
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer.train_from_iterator(_texts(articles), trainers.WordPieceTrainer(vocab_size=600, special_tokens=special))
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )  # type: ignore[assignment]
     tokenizer.save(str(folder / "tokenizer.json"))
     torch.manual_seed(0)
-    BertModel(BertConfig(vocab_size=600, max_position_embeddings=80, **SIZES)).save_pretrained(folder)
+    BertModel(BertConfig(vocab_size=len(pieces), max_position_embeddings=80, **SIZES)).save_pretrained(folder)
     return folder
 
 
@@ -67,19 +72,20 @@ def wordpiece_encoder(articles: wasl.Corpus, tmp_path_factory: pytest.TempPathFa
 def sentencepiece_encoder(articles: wasl.Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny XLM-RoBERTa and its unigram tokenizer."""
     folder = tmp_path_factory.mktemp("sentencepiece")
-    tokenizer = Tokenizer(models.Unigram())
+    characters, words = _vocabulary(articles)
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    scored = [(c, -9.0) for c in ("▁", *characters)] + [(f"▁{w}", -4 - i / 400) for i, w in enumerate(words)]
+    pieces = [(s, 0.0) for s in special] + scored
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=3, byte_fallback=False))
     tokenizer.normalizer = normalizers.NFKC()  # type: ignore[assignment]
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()  # type: ignore[assignment]
-    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    tokenizer.train_from_iterator(
-        _texts(articles), trainers.UnigramTrainer(vocab_size=600, special_tokens=special, unk_token="<unk>")
-    )
+    tokenizer.add_special_tokens(special)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )  # type: ignore[assignment]
     tokenizer.save(str(folder / "tokenizer.json"))
     torch.manual_seed(0)
-    config = XLMRobertaConfig(vocab_size=600, max_position_embeddings=82, pad_token_id=1, **SIZES)
+    config = XLMRobertaConfig(vocab_size=len(pieces), max_position_embeddings=82, pad_token_id=1, **SIZES)
     XLMRobertaModel(config).save_pretrained(folder)
     return folder
 

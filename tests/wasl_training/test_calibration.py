@@ -50,8 +50,9 @@ def test_expected_calibration_error() -> None:
 
 
 def test_an_extractors_configuration_is_fitted(
-    wordpiece_encoder: Path, articles: wasl.Corpus, quick: TrainingConfig
+    wordpiece_encoder: Path, articles: wasl.Corpus, quick: TrainingConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("wasl_training.calibration.FEWEST", 3)  # a tiny model and two articles
     part = articles.select(["001", "003", "005"])
     extractor = train(part, encoder=wordpiece_encoder, config=replace(quick, epochs=12)).extractor
     config = calibrate(extractor, articles.select(["002", "004"]).documents)

@@ -81,7 +81,8 @@ def load_start(name: str | Path) -> Start:
         ) from error
     encoder = without_pooler(encoder)
     tokenizer = _load_tokenizer(folder, name)
-    return Start(encoder, config.to_dict(), tokenizer, piece_limit(encoder), None, str(name), _digest(folder))
+    plain = json.loads(config.to_json_string(use_diff=False))  # as it will be read back
+    return Start(encoder, plain, tokenizer, piece_limit(encoder), None, str(name), _digest(folder))
 
 
 def _digest(folder: Path) -> str:
