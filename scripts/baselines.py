@@ -168,6 +168,7 @@ class TokenClassification:
         tokenizer: its tokenizer.
         epochs, seed: of the training.
         rate: highest learning rate.
+        batch_size: sentences in a step.
         longest: most pieces of a sentence; the rest is cut off, as is usual there.
     """
 
@@ -180,6 +181,7 @@ class TokenClassification:
         epochs: int,
         seed: int,
         rate: float = 2e-4,
+        batch_size: int = 4,
         longest: int = 256,
     ) -> None:
         self.schema = schema
@@ -193,7 +195,7 @@ class TokenClassification:
         arguments = TrainingArguments(
             output_dir="unused",
             num_train_epochs=epochs,
-            per_device_train_batch_size=16,
+            per_device_train_batch_size=batch_size,
             learning_rate=rate,
             warmup_steps=0.1,
             weight_decay=0.01,

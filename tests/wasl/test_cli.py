@@ -169,3 +169,16 @@ def test_training_in_two_processes(wordpiece_encoder: Path, tmp_path: Path) -> N
     assert "wasl train" in card
     assert "Trained on 4 documents" in card
     assert wasl.load(tmp_path / "m").schema.entities[0] == "PER"
+
+
+def test_evaluate_a_word_level_file(model_folder: Path, tmp_path: Path) -> None:
+    corpus, figures = tmp_path / "a.conll", tmp_path / "figures.json"
+    corpus.write_text("زارت O\nعلي B-ORGANISATION\nبابا I-ORGANISATION\n\nمحمد B-PERS\n", encoding="utf-8")
+    out = run("evaluate", model_folder, corpus, "--labels", "ORG=ORGANISATION", "--json", figures).stdout
+    assert "no label of the model stands for theirs: PERS 1" in out
+    found = json.loads(figures.read_text(encoding="utf-8"))
+    assert found["by_label"]["ORGANISATION"]["support"] == 1
+    assert set(found) == {"micro_f1", "macro_f1", "by_label", "left_out"}
+    assert "no label NAME" in run("evaluate", model_folder, corpus, "--labels", "NAME=PERS", code=2).stderr
+    assert "--labels" in run("evaluate", model_folder, ANNOTATIONS, "--labels", "ORG=ORG", code=2).stderr
+    assert "--documents" in run("evaluate", model_folder, corpus, "--documents", "001", code=2).stderr

@@ -10,7 +10,7 @@ import wasl
 from wasl.alignment import align
 from wasl.document import Document, Entity, Relation
 from wasl.encoding import find_word_table
-from wasl_training.augmentation import vary_proclitics
+from wasl_training.augmentation import mentions_by_label, replace_mentions, vary_proclitics
 
 
 def document(text: str, *surfaces: str) -> Document:
@@ -90,3 +90,37 @@ def test_an_entity_inside_another_is_left_alone() -> None:
         found = varied(Document(text, (outer, inner)), 1, 1, seed)
         assert found.entities[1].text == "الصين"
         assert found.entities[0].text == text
+
+
+def test_replaced_mentions() -> None:
+    one = document("زارت غوغل للصين مع غوغل", "غوغل", "لصين")
+    seen = set()
+    for seed in range(40):
+        found = replace_mentions(one, {"ORG": ["الهند", "OpenAI"]}, random.Random(seed), 0.7)
+        seen.add(found.text)
+        for entity in found.entities:
+            assert found.text[entity.start : entity.end] == entity.text
+        assert found.relations[0].head == found.entities[0]
+        assert found.relations[0].tail == found.entities[1]
+    assert "زارت OpenAI للهند مع غوغل" in seen  # the alif falls after ل; what is no entity stays
+    assert "زارت الهند لOpenAI مع غوغل" in seen
+    assert one.text in seen
+    assert replace_mentions(one, {"LOC": ["الهند"]}, random.Random(0), 1.0) == one
+
+
+def test_replacing_in_articles_keeps_offsets(articles: wasl.Corpus) -> None:
+    mentions = mentions_by_label(articles.documents.values())
+    assert "لصين" not in mentions["LOC"]  # it lost its alif to a proclitic
+    for gold in articles.documents.values():
+        found = replace_mentions(gold, mentions, random.Random(1), 0.5)
+        assert found.text != gold.text
+        assert [e.label for e in found.entities] == [e.label for e in gold.entities]
+        for entity in found.entities:
+            assert found.text[entity.start : entity.end] == entity.text
+        aligned = align(found, find_word_table(found.text), articles.schema)
+        assert len(aligned.entities) == len(gold.entities)
+
+
+def test_nested_mentions_are_not_replaced() -> None:
+    outer = Document("بنك الصين", (Entity("T1", "ORG", 0, 9, "بنك الصين"), Entity("T2", "ORG", 4, 9, "الصين")))
+    assert replace_mentions(outer, {"ORG": ["غوغل"]}, random.Random(0), 1.0) == outer

@@ -19,7 +19,7 @@ from wasl.encoding import Encoded, TextEncoder, Window
 from wasl.errors import Problem
 from wasl.network import collate
 from wasl.schema import Schema
-from wasl_training.augmentation import vary_proclitics
+from wasl_training.augmentation import mentions_by_label, replace_mentions, vary_proclitics
 from wasl_training.config import TrainingConfig
 
 
@@ -54,6 +54,7 @@ class WindowDataset(Dataset[Example]):
         self.epoch = 0
         self.problems: list[Problem] = []
         self.parts: list[Document] = []
+        self.mentions = mentions_by_label(documents.values())
         for id_, document in documents.items():
             encoded = text_encoder.encode(document.text, context=False)
             self.problems += align(document, encoded.words, schema, Path(f"{id_}.ann")).problems
@@ -66,6 +67,8 @@ class WindowDataset(Dataset[Example]):
         part = self.parts[index]
         if self.config is not None:
             random_ = random.Random(f"{self.config.seed} {self.epoch} {index}")
+            if self.config.swap:
+                part = replace_mentions(part, self.mentions, random_, self.config.swap)
             part = vary_proclitics(part, random_, self.config.glue, self.config.unglue)
         encoded = self.text_encoder.encode(part.text, context=False)
         return Example(encoded, align(part, encoded.words, self.schema))

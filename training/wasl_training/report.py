@@ -20,6 +20,7 @@ from wasl_training.trainer import Epoch, Progress
 
 if TYPE_CHECKING:
     from wasl_training.training import Trained
+    from wasl_training.word_level import WordFigures
 
 # Of several training processes only the first prints.
 _SILENT = int(os.environ.get("LOCAL_RANK", "0")) > 0 or int(os.environ.get("RANK", "0")) > 0
@@ -73,6 +74,7 @@ class TrainingTable(Progress):
         )
         if epoch.dev_entities is not None:
             row += f" {epoch.dev_entities:9.1f} {epoch.dev_strict or 0:7.1f} {epoch.dev_given_gold or 0:9.1f}"
+        row += "".join(f"  {name} {score:.1f}" for name, score in epoch.auxiliary.items())
         self.console.print(row, highlight=False)
 
 
@@ -145,6 +147,19 @@ def print_figures(found: Figures, title: str, by_label: bool = True) -> None:
             for label, part in (score.by_label or {}).items():
                 labels.add_row(label, *_cells(part))
             out.print(labels)
+
+
+def print_word_figures(found: WordFigures, title: str) -> None:
+    """Table of a word-level corpus."""
+    out = console()
+    table = Table("label", "precision", "recall", "F1", "support", title=title)
+    for label, part in found.by_label.items():
+        table.add_row(label, f"{part.precision:.1f}", f"{part.recall:.1f}", f"{part.f1:.1f}", str(part.support))
+    out.print(table)
+    out.print(f"micro F1 {found.micro_f1:.2f}, macro F1 {found.macro_f1:.2f} (seqeval, strict, IOB2)", highlight=False)
+    if found.left_out:
+        left_out = ", ".join(f"{label} {count}" for label, count in found.left_out.items())
+        out.print(f"gold entities left out, since no label of the model stands for theirs: {left_out}", highlight=False)
 
 
 def print_calibration(errors: dict[str, float]) -> None:

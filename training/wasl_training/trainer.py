@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,11 +18,11 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 
 from wasl.corpus import Corpus
 from wasl.errors import ArgumentError
-from wasl.extractor import Extractor, pad_id
+from wasl.extractor import Extractor
+from wasl_training.auxiliary import MixedBatches
 from wasl_training.config import TrainingConfig
 from wasl_training.evaluation import evaluate
-from wasl_training.examples import Collator, WindowDataset
-from wasl_training.loss import JointLoss
+from wasl_training.examples import WindowDataset
 
 CHECKPOINTS = "checkpoints"
 BEST = "best.safetensors"
@@ -37,6 +38,7 @@ class Epoch:
         loss, tags, proclitics, relations: means over the epoch's steps; the joint loss and its parts.
         seconds: since the training started, or was resumed.
         dev_entities, dev_strict, dev_given_gold: F1 on the development documents in percent, where there are any.
+        auxiliary: `{corpus: entity F1}` on the development documents of auxiliary corpora.
     """
 
     number: int
@@ -48,6 +50,7 @@ class Epoch:
     dev_entities: float | None = None
     dev_strict: float | None = None
     dev_given_gold: float | None = None
+    auxiliary: dict[str, float] = field(default_factory=dict)
 
     @property
     def goodness(self) -> float:
@@ -79,22 +82,52 @@ def computes_in_bf16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
+@dataclass(frozen=True)
+class Task:
+    """What is trained: a loss with its examples.
+
+    Attributes:
+        loss: gives `loss`, `tags`, `proclitics` and `relations`, scalars (NaN where a batch has no such part).
+        dataset: examples, or whole batches of them.
+        collate: makes a batch of `batch_size` items of the dataset.
+        batch_size: items in a step.
+    """
+
+    loss: nn.Module
+    dataset: WindowDataset | MixedBatches
+    collate: Callable[[Any], dict[str, Any]]
+    batch_size: int
+
+
 class Run:
-    """One run of the Hugging Face Trainer."""
+    """One run of the Hugging Face Trainer.
+
+    Args:
+        extractor: whose network is trained.
+        task: what it is trained on.
+        dev: documents to choose the best epoch by.
+        auxiliary: `{corpus: (extractor that shares the network, documents)}` to score beside.
+        config: with every setting decided.
+        folder: where checkpoints go; None for none.
+        progress: is told of steps and epochs.
+        identity: what a checkpoint must have been made with to be gone on from.
+    """
 
     def __init__(
         self,
         extractor: Extractor,
-        dataset: WindowDataset,
+        task: Task,
         dev: Corpus | None,
+        auxiliary: Mapping[str, tuple[Extractor, Corpus]],
         config: TrainingConfig,
         folder: Path | None,
         progress: Progress,
         identity: str,
     ) -> None:
         self.extractor = extractor
-        self.dataset = dataset
+        self.task = task
         self.dev = dev
+        self.auxiliary = auxiliary
         self.config = config
         self.folder = folder
         self.progress = progress
@@ -125,7 +158,7 @@ class Run:
         bf16 = self.config.precision == "bf16" or (self.config.precision == "auto" and computes_in_bf16())
         arguments = TrainingArguments(
             output_dir=str(checkpoints),
-            per_device_train_batch_size=self.config.batch_size or 1,
+            per_device_train_batch_size=self.task.batch_size,
             num_train_epochs=self.count,
             warmup_steps=self.config.warmup,
             lr_scheduler_type="linear",
@@ -147,10 +180,10 @@ class Run:
             )
         callback = _EpochCallback(self)
         trainer = _JointTrainer(
-            model=JointLoss(self.extractor.network, self.config.relation_weight),
+            model=self.task.loss,
             args=arguments,
-            train_dataset=self.dataset,
-            data_collator=Collator(self.extractor.schema, pad_id(self.extractor.text_encoder.tokenizer)),
+            train_dataset=self.task.dataset,
+            data_collator=self.task.collate,
             callbacks=[callback],
         )
         trainer.remove_callback(_printer_callback())
@@ -161,7 +194,7 @@ class Run:
         self.progress.started(self.count, steps, kept, list(self.dev.documents) if self.dev else [])
         trainer.train(resume_from_checkpoint=str(last) if last else None)
         if callback.best_weights is not None:
-            self.extractor.network.load_state_dict(callback.best_weights)
+            self.task.loss.load_state_dict(callback.best_weights)
         best = max(callback.epochs, key=lambda e: e.goodness).number if self.dev else len(callback.epochs)
         return callback.epochs, best
 
@@ -237,7 +270,7 @@ class _EpochCallback(TrainerCallback):  # type: ignore[misc]
             self.best_weights = load_file(self._best_file)
 
     def on_epoch_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.run.dataset.epoch = round(state.epoch or 0)
+        self.run.task.dataset.epoch = round(state.epoch or 0)
         self.losses.clear()
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -245,12 +278,13 @@ class _EpochCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_epoch_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         means = {
-            k: float(np.mean([row[k] for row in self.losses])) for k in ("loss", "tags", "proclitics", "relations")
+            k: float(np.nanmean([row[k] for row in self.losses])) for k in ("loss", "tags", "proclitics", "relations")
         }
         seconds = round(time.monotonic() - self.started, 1)
-        epoch = Epoch(round(state.epoch or 0), **means, seconds=seconds, **self._score())
+        scores: dict[str, Any] = {**means, **self._score()}
+        epoch = Epoch(round(state.epoch or 0), seconds=seconds, **scores)
         if self.run.dev is not None and epoch.goodness > max((e.goodness for e in self.epochs), default=-1.0):
-            weights = self.run.extractor.network.state_dict()
+            weights = self.run.task.loss.state_dict()
             self.best_weights = {k: v.detach().cpu().clone() for k, v in weights.items()}
             if self._best_file and self.run.main_process:
                 beside = self._best_file.with_suffix(".part")
@@ -265,11 +299,18 @@ class _EpochCallback(TrainerCallback):  # type: ignore[misc]
             control.should_save = True
             self.saved = time.monotonic()
 
-    def _score(self) -> dict[str, float]:
-        if self.run.dev is None:
+    def _score(self) -> dict[str, Any]:
+        if self.run.dev is None and not self.run.auxiliary:
             return {}
-        network = self.run.extractor.network
-        network.eval()
-        found = evaluate(self.run.extractor, self.run.dev).figures
-        network.train()
-        return {"dev_entities": found.entities.f1, "dev_strict": found.strict.f1, "dev_given_gold": found.given_gold.f1}
+        self.run.task.loss.eval()
+        scores: dict[str, Any] = {}
+        if self.run.dev is not None:
+            found = evaluate(self.run.extractor, self.run.dev).figures
+            scores.update(
+                dev_entities=found.entities.f1, dev_strict=found.strict.f1, dev_given_gold=found.given_gold.f1
+            )
+        scores["auxiliary"] = {
+            name: evaluate(extractor, dev).figures.entities.f1 for name, (extractor, dev) in self.run.auxiliary.items()
+        }
+        self.run.task.loss.train()
+        return scores

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,18 +15,20 @@ from wasl.config import ExtractorConfig
 from wasl.corpus import SKIP_ADVICE, Corpus
 from wasl.encoding import TextEncoder
 from wasl.errors import ArgumentError, CorpusError, Problem
-from wasl.extractor import WEIGHTS, Extractor
+from wasl.extractor import WEIGHTS, Extractor, pad_id
 from wasl.network import Network, keep_shared_rows
 from wasl.pretrained import EMBEDDED
+from wasl_training.auxiliary import MAIN, Auxiliary, MixedBatches, MixedCollator, MixedLoss
 from wasl_training.calibration import calibrate
 from wasl_training.config import TrainingConfig
 from wasl_training.encoders import Start, load_start
 from wasl_training.evaluation import check_same_rules, evaluate
-from wasl_training.examples import WindowDataset
+from wasl_training.examples import Collator, WindowDataset
 from wasl_training.fingerprint import fingerprint
+from wasl_training.loss import JointLoss
 from wasl_training.metrics import Figures
 from wasl_training.model_card import model_card
-from wasl_training.trainer import CHECKPOINTS, Epoch, Progress, Run
+from wasl_training.trainer import CHECKPOINTS, Epoch, Progress, Run, Task
 
 # Where no documents are kept back to choose one: what was best for uncalibrated scores of a model trained on news.
 UNCALIBRATED_THRESHOLD = 0.4
@@ -42,6 +44,7 @@ class Trained:
         best: number of the epoch whose weights it has.
         dev: figures on the development documents, with the final calibration; None where there were none.
         problems: annotations that were left out.
+        auxiliary: by name, extractors of the auxiliary corpora's entities; they share the encoder.
     """
 
     extractor: Extractor
@@ -49,6 +52,7 @@ class Trained:
     best: int
     dev: Figures | None
     problems: list[Problem] = field(default_factory=list)
+    auxiliary: dict[str, Extractor] = field(default_factory=dict)
 
 
 def train(
@@ -57,6 +61,7 @@ def train(
     *,
     encoder: str | Path | Start = EMBEDDED,
     also: Sequence[Corpus] = (),
+    auxiliary: Mapping[str, Auxiliary] | None = None,
     dev: list[str] | None = None,
     config: TrainingConfig | None = None,
     skip_invalid: bool = False,
@@ -71,6 +76,7 @@ def train(
         output: the model folder to write, with checkpoints in it while training; None to keep all in memory.
         encoder: an encoder or an extractor to start from: `embedded`, a folder, a hub id, or one already loaded.
         also: further documents to train on, with the same labels.
+        auxiliary: by name, corpora with labels of their own that the encoder is trained on beside.
         dev: ids of documents of `corpus` to keep back for choosing epoch, calibration and thresholds; where None, a
             tenth of a corpus of 20 or more documents, chosen by chance; [] for none.
         config: all other settings.
@@ -111,19 +117,42 @@ def train(
     extractor = Extractor(network, start.tokenizer, extractor_config)
     knows_all = kept == (list(corpus.schema.entities), list(corpus.schema.relation_labels))
     config = config.resolved(len(dataset), knows_all)
-    identity = fingerprint(config, start, corpus.schema, {**documents, **(dev_corpus.documents if dev_corpus else {})})
-    run = Run(extractor, dataset, dev_corpus, config, folder, progress, identity)
+    known = {**documents, **(dev_corpus.documents if dev_corpus else {})}
+    for name, one in (auxiliary or {}).items():
+        known.update({f"{name}/{one.share}/{id_}": document for id_, document in one.corpus.documents.items()})
+    identity = fingerprint(config, start, corpus.schema, known)
+    task, beside = _task(extractor, dataset, auxiliary or {}, config)
+    scored = {name: (beside[name], one.dev) for name, one in (auxiliary or {}).items() if one.dev is not None}
+    run = Run(extractor, task, dev_corpus, scored, config, folder, progress, identity)
     epochs, best = run.train(resume, kept)
     network.eval()
     if dev_corpus is not None:
         extractor.config = calibrate(extractor, dev_corpus.documents)
     dev_figures = evaluate(extractor, dev_corpus).figures if dev_corpus is not None else None
-    trained = Trained(extractor, epochs, best, dev_figures, dataset.problems)
+    trained = Trained(extractor, epochs, best, dev_figures, dataset.problems, beside)
     if folder is not None and run.main_process:
         card = model_card(trained, corpus, list(documents), dev_ids, config, start.name, command)
         extractor.save_pretrained(folder, card)
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     return trained
+
+
+def _task(
+    extractor: Extractor, dataset: WindowDataset, auxiliary: Mapping[str, Auxiliary], config: TrainingConfig
+) -> tuple[Task, dict[str, Extractor]]:
+    """What is trained, and an extractor for each auxiliary corpus."""
+    pad = pad_id(extractor.text_encoder.tokenizer)
+    joint = JointLoss(extractor.network, config.relation_weight)
+    collate = Collator(extractor.schema, pad)
+    size = config.batch_size or 1
+    if not auxiliary:
+        return Task(joint, dataset, collate, size), {}
+    loss = MixedLoss(joint, auxiliary)
+    datasets = {MAIN: dataset, **{n: one.dataset(extractor.text_encoder, config) for n, one in auxiliary.items()}}
+    shares = {MAIN: 1.0, **{n: one.share for n, one in auxiliary.items()}}
+    collators = {MAIN: collate, **{n: Collator(one.corpus.schema, pad) for n, one in auxiliary.items()}}
+    beside = {name: loss.extractor(name, one.corpus.schema, extractor) for name, one in auxiliary.items()}
+    return Task(loss, MixedBatches(datasets, shares, size, config.seed), MixedCollator(collators), 1), beside
 
 
 def choose_dev(corpus: Corpus, dev: list[str] | None, config: TrainingConfig) -> list[str]:

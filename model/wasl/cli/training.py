@@ -14,8 +14,9 @@ from typing import Annotated, Any
 
 import typer
 
+from wasl.conll import read_conll
 from wasl.corpus import read_corpus
-from wasl.errors import WaslError
+from wasl.errors import ArgumentError, WaslError
 from wasl.pretrained import EMBEDDED
 
 CorpusArgument = Annotated[Path, typer.Argument(help="Folder of ID.txt and ID.ann with an annotation.conf.")]
@@ -102,17 +103,42 @@ def train_command(
 
 def evaluate_command(
     model: Annotated[str, typer.Argument(help="A model folder, a hub id, or `embedded`.")],
-    corpus: CorpusArgument,
+    corpus: Annotated[
+        Path, typer.Argument(help="Folder of ID.txt and ID.ann with an annotation.conf; or a word-level file.")
+    ],
     documents: Annotated[
         list[str] | None, typer.Option(help="Id of a document to score on; all where none. May be repeated.")
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a word-level file: which of its labels each of the model's stands for, `PER=PERS,ORG=ORG`, or a "
+            "JSON file of the same [default: labels of the same name]."
+        ),
     ] = None,
     json_: JsonOption = None,
     skip_invalid: SkipOption = False,
 ) -> None:
-    """Score a model on annotated articles: entities, relations end to end, and relations with the entities given."""
+    """Score a model on annotated articles: entities, relations end to end, and relations with the entities given.
+
+    A file with a word and its IOB2 tag a line is scored as word-level papers do, with seqeval's strict mode.
+    """
     from wasl.extractor import Extractor
 
     report = _training("report")
+    if corpus.is_file():
+        if documents:
+            raise ArgumentError("--documents: a word-level file has no documents; leave it out")
+        word_level = _training("word_level")
+        extractor = Extractor.from_pretrained(model)
+        mapping = word_level.read_label_map(labels, extractor.schema.entities) if labels else None
+        scored = word_level.evaluate_words(extractor, read_conll(corpus), mapping)
+        report.print_word_figures(scored, f"{model} on {corpus}")
+        if json_:
+            _write_json(json_, scored.to_dict())
+        return
+    if labels:
+        raise ArgumentError(f"--labels: only for a word-level file, and {corpus} is none")
     part = read_corpus(corpus, skip_invalid=skip_invalid).select(documents)
     report.print_problems(part.problems)
     found = _training("evaluation").evaluate(Extractor.from_pretrained(model), part)

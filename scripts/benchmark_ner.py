@@ -1,0 +1,74 @@
+"""Train and score a token head on word-level corpora (ANERcorp, AQMAR, ...), as their papers do.
+
+    python scripts/benchmark_ner.py --train anercorp-train.conll --test anercorp-test.conll --json found.json
+    python scripts/benchmark_ner.py --train aqmar-train.conll --dev aqmar-dev.conll --test aqmar-test.conll
+
+Prints macro and micro F1 of seqeval's strict mode on IOB2 tags. Where a development file is given, it chooses the
+epoch; else all epochs are run and the last one counts. The test file is read once, at the end. Sentences are read in
+the order of the file, some at a time, so that neighbours are each other's context.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from wasl.conll import Sentence, read_conll, to_corpus
+from wasl.corpus import Corpus
+from wasl.pretrained import EMBEDDED
+from wasl_training import TrainingConfig, train
+from wasl_training.report import TrainingTable
+from wasl_training.word_level import WordFigures, evaluate_words
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--train", type=Path, required=True, help="word and IOB2 tag a line")
+    parser.add_argument("--dev", type=Path, help="chooses the epoch")
+    parser.add_argument("--test", type=Path, required=True)
+    parser.add_argument("--encoder", default=EMBEDDED, help="`embedded`, a folder or a hub id")
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--learning-rate", type=float, default=1e-4)
+    parser.add_argument("--head-learning-rate", type=float, default=1e-3)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    options = parser.parse_args()
+
+    # Words keep their proclitics in these corpora, so none are glued on or taken off.
+    config = TrainingConfig(
+        epochs=options.epochs, encoder_rate=options.learning_rate, head_rate=options.head_learning_rate,
+        batch_size=options.batch_size, seed=options.seed, glue=0, unglue=0,
+    )  # fmt: skip
+    corpus, dev = corpus_with_dev(read_conll(options.train), read_conll(options.dev) if options.dev else [])
+    began = time.monotonic()
+    with TrainingTable() as progress:
+        trained = train(corpus, encoder=options.encoder, dev=dev, config=config, skip_invalid=True, progress=progress)
+    print(f"trained in {time.monotonic() - began:.0f} s; {len(trained.problems)} entities could not be used")
+    if options.dev:
+        show("dev", evaluate_words(trained.extractor, read_conll(options.dev)))
+    found = evaluate_words(trained.extractor, read_conll(options.test))
+    show("test", found)
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(found.to_dict(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def corpus_with_dev(sentences: list[Sentence], dev: list[Sentence]) -> tuple[Corpus, list[str]]:
+    """One corpus of both parts, and the ids of the documents of the second."""
+    both = to_corpus(sentences + dev)
+    train_part, dev_part = (to_corpus(part, both.schema.entities).documents for part in (sentences, dev))
+    documents = {**train_part, **{f"dev{id_}": document for id_, document in dev_part.items()}}
+    return Corpus(both.schema, documents), [id_ for id_ in documents if id_ not in train_part]
+
+
+def show(name: str, found: WordFigures) -> None:
+    print(f"{name}: macro F1 {found.macro_f1:.2f}, micro F1 {found.micro_f1:.2f}")
+    for label, figures in found.by_label.items():
+        print(f"  {label:8} {figures.precision:6.2f} {figures.recall:6.2f} {figures.f1:6.2f} {figures.support:6d}")
+
+
+if __name__ == "__main__":
+    main()

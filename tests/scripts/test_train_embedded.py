@@ -1,0 +1,104 @@
+"""The staged training, end to end, on what the tests have at hand."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import wasl
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+RECIPE = """
+[mask]
+texts = ["raw.jsonl"]
+epochs = 2
+rate = 1e-3
+batch_size = 8
+log_steps = 5
+
+[names]
+epochs = 2
+encoder_rate = 3e-3
+head_rate = 3e-3
+batch_size = 8
+[[names.corpora]]
+name = "plain"
+file = "plain.conll"
+dev_tail = 0.2
+share = 0.5
+[[names.corpora]]
+name = "split"
+file = "split.conll"
+clitics = true
+
+[joint]
+corpus = "annotations"
+epochs = 2
+encoder_rate = 3e-3
+head_rate = 3e-3
+batch_size = 8
+"""
+
+
+def run(script: str, *arguments: str | Path) -> str:
+    done = subprocess.run(
+        [sys.executable, SCRIPTS / script, *map(str, arguments)], capture_output=True, text=True, timeout=250
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture
+def data(articles: wasl.Corpus, tmp_path: Path) -> Path:
+    """The articles as raw text and as two word-level corpora of the same sentences."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "annotations").symlink_to(Path(__file__).parents[2] / "annotations")
+    raw = [json.dumps({"title": "", "text": d.text}, ensure_ascii=False) for d in articles.documents.values()]
+    (folder / "raw.jsonl").write_text("\n".join(raw) + "\n", encoding="utf-8")
+    lines = [line for d in articles.documents.values() for line in d.text.splitlines() if len(line.split()) > 8]
+    names = {e.text for d in articles.documents.values() for e in d.entities if " " not in e.text}
+    plain = [[f"{w} {'B-NAME' if w in names else 'O'}" for w in line.split()] for line in lines]
+    (folder / "plain.conll").write_text("\n\n".join("\n".join(s) for s in plain), encoding="utf-8")
+    split = [["و O", *s] for s in plain]
+    (folder / "split.conll").write_text("\n\n".join("\n".join(s) for s in split), encoding="utf-8")
+    return folder
+
+
+def test_all_stages(data: Path, sentencepiece_encoder: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(RECIPE, encoding="utf-8")
+    output = tmp_path / "out"
+    arguments = (recipe, "--data", data, "--output", output, "--encoder", sentencepiece_encoder)
+    printed = run("train_embedded.py", *arguments)
+    # The second corpus has the sentences that the first keeps for scoring; they are taken out of it.
+    sentences = len((data / "plain.conll").read_text(encoding="utf-8").split("\n\n"))
+    assert f"plain: 0 of {sentences - round(0.2 * sentences)} sentences are in a development part" in printed
+    assert f"split: {round(0.2 * sentences)} of {sentences} sentences are in a development part" in printed
+    rows = json.loads((output / "names.json").read_text(encoding="utf-8"))
+    assert len(rows) == 2
+    assert set(rows[0]["auxiliary"]) == {"plain"}
+    assert json.loads((output / "mask.json").read_text(encoding="utf-8"))[-1]["dev_loss"] > 0
+    extractor = wasl.load(output / "joint")
+    assert extractor.schema.relation_labels == wasl.read_corpus(data / "annotations").schema.relation_labels
+    assert wasl.load(output / "names" / "heads" / "split").schema.entities == ("NAME",)
+    before = {p: p.stat().st_mtime_ns for p in output.rglob("*.safetensors")}
+    run("train_embedded.py", *arguments)  # all stages are finished: nothing is done again
+    assert {p: p.stat().st_mtime_ns for p in output.rglob("*.safetensors")} == before
+
+
+def test_token_head_benchmark(data: Path, sentencepiece_encoder: Path, tmp_path: Path) -> None:
+    file = data / "plain.conll"
+    found = tmp_path / "found" / "figures.json"
+    printed = run(
+        "benchmark_ner.py", "--train", file, "--dev", file, "--test", file, "--encoder", sentencepiece_encoder,
+        "--epochs", "12", "--learning-rate", "5e-3", "--head-learning-rate", "5e-3", "--json", found,
+    )  # fmt: skip
+    figures = json.loads(found.read_text(encoding="utf-8"))
+    assert figures["micro_f1"] == figures["macro_f1"] > 60  # one label, scored on what it was trained on
+    assert f"test: macro F1 {figures['macro_f1']:.2f}" in printed
+    assert figures["by_label"]["NAME"]["support"] == file.read_text(encoding="utf-8").count("B-NAME")
