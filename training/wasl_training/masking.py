@@ -185,9 +185,9 @@ class MaskedModel(nn.Module):
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
-        hidden = int(encoder.config.hidden_size)
+        hidden = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
         self.transform = nn.Sequential(nn.Linear(hidden, hidden), nn.GELU(), nn.LayerNorm(hidden))
-        self.bias = nn.Parameter(torch.zeros(encoder.get_input_embeddings().num_embeddings))  # type: ignore[operator, union-attr, arg-type]
+        self.bias = nn.Parameter(torch.zeros(encoder.get_input_embeddings().num_embeddings))  # type: ignore[operator]
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> dict[str, Tensor]:
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
