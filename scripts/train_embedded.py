@@ -1,10 +1,11 @@
 """Make the embedded model: domain adaptation, then names of many corpora, then entities and relations together.
 
-    python scripts/train_embedded.py scripts/embedded.toml --data DATA --output runs/embedded
+    python scripts/train_embedded.py scripts/embedded.toml --data DATA --encoder runs/encoder --output runs/embedded
 
-The recipe names corpora and settings of each stage. A stage whose folder holds a finished model is passed over; one
-that was killed goes on from its last checkpoint. Scores on the development parts are printed after every epoch and kept
-in `OUTPUT/STAGE.json`. The last stage's folder, `OUTPUT/joint`, is the model.
+`make_embedded_encoder.py` makes the encoder. The recipe names corpora and settings of each stage. A stage whose folder
+holds a finished model is passed over; one that was killed goes on from its last checkpoint. Scores on the development
+parts are printed after every epoch and kept in `OUTPUT/STAGE.json`. `OUTPUT/embedded` is the model: the last stage's,
+without the paths of this machine.
 
 Sentences of development parts are taken out of every corpus that is trained on, where the same text is in several.
 """
@@ -16,13 +17,12 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import wasl
 from wasl.conll import Sentence, glue_clitics, read_conll, to_corpus
-from wasl.pretrained import EMBEDDED
 from wasl.text import normalise
 from wasl_training import TrainingConfig, train
 from wasl_training.auxiliary import Auxiliary
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="folder that the recipe's files are relative to")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--encoder", default=EMBEDDED, help="what the first stage starts from")
+    parser.add_argument("--encoder", required=True, help="what the first stage starts from")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     recipe = tomllib.loads(options.recipe.read_text(encoding="utf-8"))
@@ -52,6 +52,9 @@ def main() -> None:
     if recipe.get("names", {}).get("epochs"):
         start = names_stage(recipe["names"], joint, options.data, options.output / "names", start, options.seed)
     joint_stage(joint, options.data, options.output / "joint", start, options.seed)
+    extractor = wasl.load(options.output / "joint")
+    extractor.config = replace(extractor.config, base=recipe["base"])
+    extractor.save_pretrained(options.output / "embedded")
 
 
 def mask_stage(recipe: dict[str, Any], data: Path, output: Path, start: str | Path, seed: int) -> Path:
