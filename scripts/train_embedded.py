@@ -2,9 +2,10 @@
 
     python scripts/train_embedded.py scripts/embedded.toml --data DATA --output runs/embedded
 
-The recipe names corpora and settings of each stage. A stage whose folder holds a finished model is passed over; one
-that was killed goes on from its last checkpoint. Scores on the development parts are printed after every epoch and kept
-in `OUTPUT/STAGE.json`. The last stage's folder, `OUTPUT/joint`, is the model.
+It starts from the embedded encoder. The recipe names corpora and settings of each stage. A stage whose folder
+holds a finished model is passed over; one that was killed goes on from its last checkpoint. Scores on the development
+parts are printed after every epoch and kept in `OUTPUT/STAGE.json`. `OUTPUT/embedded` is the model: the last stage's,
+without the paths of this machine.
 
 Sentences of development parts are taken out of every corpus that is trained on, where the same text is in several.
 """
@@ -16,7 +17,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,9 @@ def main() -> None:
     if recipe.get("names", {}).get("epochs"):
         start = names_stage(recipe["names"], joint, options.data, options.output / "names", start, options.seed)
     joint_stage(joint, options.data, options.output / "joint", start, options.seed)
+    extractor = wasl.load(options.output / "joint")
+    extractor.config = replace(extractor.config, base=recipe["base"])
+    extractor.save_pretrained(options.output / "embedded")
 
 
 def mask_stage(recipe: dict[str, Any], data: Path, output: Path, start: str | Path, seed: int) -> Path:

@@ -13,6 +13,7 @@ import wasl
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 RECIPE = """
+base = "a tiny encoder"
 [mask]
 texts = ["raw.jsonl"]
 epochs = 2
@@ -83,12 +84,14 @@ def test_all_stages(data: Path, sentencepiece_encoder: Path, tmp_path: Path) -> 
     assert len(rows) == 2
     assert set(rows[0]["auxiliary"]) == {"plain"}
     assert json.loads((output / "mask.json").read_text(encoding="utf-8"))[-1]["dev_loss"] > 0
-    extractor = wasl.load(output / "joint")
+    extractor = wasl.load(output / "embedded")
+    assert extractor.config.base == "a tiny encoder"
+    assert str(tmp_path) not in (output / "embedded" / "config.json").read_text(encoding="utf-8")
     assert extractor.schema.relation_labels == wasl.read_corpus(data / "annotations").schema.relation_labels
     assert wasl.load(output / "names" / "heads" / "split").schema.entities == ("NAME",)
-    before = {p: p.stat().st_mtime_ns for p in output.rglob("*.safetensors")}
+    before = {p: p.stat().st_mtime_ns for p in (output / "joint").rglob("*.safetensors")}
     run("train_embedded.py", *arguments)  # all stages are finished: nothing is done again
-    assert {p: p.stat().st_mtime_ns for p in output.rglob("*.safetensors")} == before
+    assert {p: p.stat().st_mtime_ns for p in (output / "joint").rglob("*.safetensors")} == before
 
 
 def test_token_head_benchmark(data: Path, sentencepiece_encoder: Path, tmp_path: Path) -> None:
