@@ -15,7 +15,7 @@ import json
 import time
 from pathlib import Path
 
-from wasl.conll import Sentence, read_conll, to_corpus
+from wasl.conll import Sentence, labels_of, read_conll, to_corpus
 from wasl.corpus import Corpus
 from wasl.pretrained import EMBEDDED
 from wasl_training import TrainingConfig, train
@@ -58,10 +58,10 @@ def main() -> None:
 
 def corpus_with_dev(sentences: list[Sentence], dev: list[Sentence]) -> tuple[Corpus, list[str]]:
     """One corpus of both parts, and the ids of the documents of the second."""
-    both = to_corpus(sentences + dev)
-    train_part, dev_part = (to_corpus(part, both.schema.entities).documents for part in (sentences, dev))
-    documents = {**train_part, **{f"dev{id_}": document for id_, document in dev_part.items()}}
-    return Corpus(both.schema, documents), [id_ for id_ in documents if id_ not in train_part]
+    labels = labels_of(sentences + dev)
+    corpus = to_corpus(sentences, labels)
+    kept = {f"dev{id_}": document for id_, document in to_corpus(dev, labels).documents.items()}
+    return Corpus(corpus.schema, {**corpus.documents, **kept}), list(kept)
 
 
 def show(name: str, found: WordFigures) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import wasl
-from wasl.conll import Sentence, glue_clitics, read_conll, to_corpus
+from wasl.conll import Sentence, glue_clitics, labels_of, read_conll, to_corpus
 from wasl.text import normalise
 from wasl_training import TrainingConfig, train
 from wasl_training.auxiliary import Auxiliary
@@ -127,7 +127,7 @@ def read_auxiliary(corpora: Sequence[dict[str, Any]], data: Path) -> dict[str, A
             [glue_clitics(s) for s in sentences] if clitics else sentences for sentences in (parts[name], kept[name])
         ]
         training = [s for s in both[0] if not is_known(s.words, known)]
-        labels = sorted({tag[2:] for s in both[0] + both[1] for tag in s.tags if tag != "O"})
+        labels = labels_of(both[0] + both[1])
         dev = to_corpus(both[1], labels) if both[1] else None
         print(f"{name}: {len(both[0]) - len(training)} of {len(both[0])} sentences are in a development part")
         found[name] = Auxiliary(to_corpus(training, labels), one.get("share", 1.0), clitics, dev)

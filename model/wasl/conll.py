@@ -161,9 +161,14 @@ def to_corpus(sentences: Sequence[Sentence], labels: Sequence[str] | None = None
         labels: of the schema; where None, those that occur, sorted.
     """
     if labels is None:
-        labels = sorted({tag[2:] for s in sentences for tag in s.tags if tag != "O"})
+        labels = labels_of(sentences)
     schema = Schema.parse("[entities]\n" + "".join(f"{label}\n" for label in labels))
     return Corpus(schema, {f"{n:05d}": to_document(part) for n, part in enumerate(in_documents(sentences))})
+
+
+def labels_of(sentences: Iterable[Sentence]) -> list[str]:
+    """The labels that occur, sorted."""
+    return sorted({tag[2:] for sentence in sentences for tag in sentence.tags if tag != "O"})
 
 
 def in_documents(sentences: Sequence[Sentence]) -> list[Sequence[Sentence]]:

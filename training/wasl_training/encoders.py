@@ -82,6 +82,7 @@ def load_start(name: str | Path) -> Start:
     encoder = without_pooler(encoder)
     tokenizer = _load_tokenizer(folder, name)
     plain = json.loads(config.to_json_string(use_diff=False))  # as it will be read back
+    plain.pop("_name_or_path", None)  # a path of this machine
     return Start(encoder, plain, tokenizer, piece_limit(encoder), None, str(name), _digest(folder))
 
 

@@ -21,14 +21,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
+from transformers import TrainerCallback, TrainerControl, TrainerState, set_seed
 
 from wasl.encoding import TextEncoder
 from wasl.errors import ArgumentError, CorpusError, ModelError, Problem
 from wasl.extractor import CONFIG, TOKENIZER, WEIGHTS, pad_id
 from wasl.pretrained import EMBEDDED
 from wasl_training.encoders import load_start
-from wasl_training.trainer import CHECKPOINTS, computes_in_bf16, last_checkpoint
+from wasl_training.trainer import CHECKPOINTS, RecordingTrainer, computes_in_bf16, last_checkpoint, quiet_arguments
 
 MASK_TOKENS = ("<mask>", "[MASK]")
 IGNORED = -100
@@ -240,27 +240,17 @@ def adapt(
     callback = _Reports(model, config, report or (lambda _: None))
     collate = MaskCollator(mask_id, pad, vocabulary, config.share, config.seed + 1)
     callback.dev = [collate([dataset[i] for i in order[:kept][at : at + 32]]) for at in range(0, kept, 32)]
-    trainer = _MaskTrainer(
+    trainer = RecordingTrainer(
         model=model,
-        args=TrainingArguments(
-            output_dir=str(folder / CHECKPOINTS),
-            per_device_train_batch_size=config.batch_size,
-            num_train_epochs=config.epochs,
-            learning_rate=config.rate,
-            warmup_steps=config.warmup,
-            lr_scheduler_type="linear",
-            weight_decay=0.01,
+        args=quiet_arguments(
+            folder / CHECKPOINTS,
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            warmup=config.warmup,
             seed=config.seed,
             bf16=computes_in_bf16(),
-            use_cpu=not torch.cuda.is_available(),
-            save_strategy="no",  # the callback asks for checkpoints
-            save_total_limit=1,
-            logging_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
-            log_level="error",
-            remove_unused_columns=False,
-            dataloader_pin_memory=False,
+            learning_rate=config.rate,
+            weight_decay=0.01,
         ),
         train_dataset=torch.utils.data.Subset(dataset, order[kept:]),
         data_collator=collate,
@@ -284,21 +274,6 @@ def _save(model: MaskedModel, encoder_config: dict[str, Any], text_encoder: Text
     (folder / f"{WEIGHTS}.part").replace(folder / WEIGHTS)
 
 
-class _MaskTrainer(Trainer):  # type: ignore[misc]
-    """The Trainer, with its losses kept for the report."""
-
-    def __init__(self, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.losses: list[float] = []
-
-    def compute_loss(
-        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        found = model(**inputs)
-        self.losses.append(float(found["loss"].detach()))
-        return (found["loss"], found) if return_outputs else found["loss"]
-
-
 class _Reports(TrainerCallback):  # type: ignore[misc]
     """Reports losses and asks for checkpoints."""
 
@@ -307,7 +282,7 @@ class _Reports(TrainerCallback):  # type: ignore[misc]
         self.config = config
         self.report = report
         self.reports: list[MaskedLoss] = []
-        self.losses: list[float] = []
+        self.losses: list[dict[str, float]] = []
         self.dev: list[dict[str, Tensor]] = []
         self.started = self.saved = time.monotonic()
 
@@ -316,7 +291,7 @@ class _Reports(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if state.global_step % self.config.log_steps == 0 or state.global_step == state.max_steps:
-            mean = float(np.mean(self.losses)) if self.losses else float("nan")
+            mean = float(np.mean([row["loss"] for row in self.losses])) if self.losses else float("nan")
             self.losses.clear()
             seconds = round(time.monotonic() - self.started, 1)
             self.reports.append(MaskedLoss(state.global_step, mean, self._dev_loss(), seconds))

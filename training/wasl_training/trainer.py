@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
 
 from wasl.corpus import Corpus
 from wasl.errors import ArgumentError
@@ -156,28 +157,10 @@ class Run:
         self, checkpoints: Path, last: Path | None, kept: tuple[list[str], list[str]]
     ) -> tuple[list[Epoch], int]:
         bf16 = self.config.precision == "bf16" or (self.config.precision == "auto" and computes_in_bf16())
-        arguments = TrainingArguments(
-            output_dir=str(checkpoints),
-            per_device_train_batch_size=self.task.batch_size,
-            num_train_epochs=self.count,
-            warmup_steps=self.config.warmup,
-            lr_scheduler_type="linear",
-            seed=self.config.seed,
-            bf16=bf16,
-            use_cpu=not torch.cuda.is_available(),
-            save_strategy="no",  # the callback asks for checkpoints
-            save_total_limit=1,
-            logging_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
-            log_level="error",
-            remove_unused_columns=False,
-            dataloader_pin_memory=False,
-        )
-        if arguments.n_gpu > 1:
-            arguments._n_gpu = (
-                1  # DataParallel would tear the ragged batches apart; several GPUs need `accelerate launch`
-            )
+        arguments = quiet_arguments(
+            checkpoints, epochs=self.count, batch_size=self.task.batch_size, warmup=self.config.warmup,
+            seed=self.config.seed, bf16=bf16,
+        )  # fmt: skip
         callback = _EpochCallback(self)
         trainer = _JointTrainer(
             model=self.task.loss,
@@ -186,7 +169,6 @@ class Run:
             data_collator=self.task.collate,
             callbacks=[callback],
         )
-        trainer.remove_callback(_printer_callback())
         trainer.rates = (self.config.encoder_rate or 0.0, self.config.head_rate or 0.0, self.config.weight_decay)
         self.main_process = trainer.is_world_process_zero()
         callback.losses = trainer.losses
@@ -205,21 +187,55 @@ def last_checkpoint(folder: Path) -> Path | None:
     return max(whole, key=lambda p: int(p.name.rsplit("-", 1)[1]), default=None)
 
 
-def _printer_callback() -> type[TrainerCallback]:
-    from transformers.trainer_callback import PrinterCallback
+def quiet_arguments(
+    folder: Path, *, epochs: float, batch_size: int, warmup: float, seed: int, bf16: bool, **further: Any
+) -> TrainingArguments:
+    """Arguments of a Trainer that prints and saves nothing by itself; a callback asks for checkpoints in `folder`."""
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=batch_size,
+        num_train_epochs=epochs,
+        warmup_steps=warmup,
+        lr_scheduler_type="linear",
+        seed=seed,
+        bf16=bf16,
+        use_cpu=not torch.cuda.is_available(),
+        save_strategy="no",
+        save_total_limit=1,
+        logging_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        log_level="error",
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        **further,
+    )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # DataParallel would tear ragged batches apart; several GPUs need `accelerate launch`
+    return arguments
 
-    return PrinterCallback
 
-
-class _JointTrainer(Trainer):  # type: ignore[misc]
-    """The Trainer with two learning rates and the parts of the loss kept for the table."""
-
-    rates: tuple[float, float, float] = (2e-4, 1e-3, 0.01)
-    optimizer: torch.optim.Optimizer | None
+class RecordingTrainer(Trainer):  # type: ignore[misc]
+    """The Trainer for a model that returns the parts of its loss; they are kept in `losses`, a row for each step."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
+        self.remove_callback(PrinterCallback)
         self.losses: list[dict[str, float]] = []
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        parts: dict[str, Tensor] = model(**inputs)
+        self.losses.append({name: float(value.detach()) for name, value in parts.items()})
+        return (parts["loss"], parts) if return_outputs else parts["loss"]
+
+
+class _JointTrainer(RecordingTrainer):
+    """With two learning rates: that of the encoder and that of the heads."""
+
+    rates: tuple[float, float, float] = (2e-4, 1e-3, 0.01)
+    optimizer: torch.optim.Optimizer | None
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is not None:
@@ -241,13 +257,6 @@ class _JointTrainer(Trainer):  # type: ignore[misc]
         )
         self.optimizer = optimizer
         return optimizer
-
-    def compute_loss(
-        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        parts: dict[str, Tensor] = model(**inputs)
-        self.losses.append({name: float(value.detach()) for name, value in parts.items()})
-        return (parts["loss"], parts) if return_outputs else parts["loss"]
 
 
 class _EpochCallback(TrainerCallback):  # type: ignore[misc]

@@ -16,16 +16,7 @@ from wasl.conll import Sentence, in_documents, to_document
 from wasl.document import Document
 from wasl.errors import ArgumentError
 from wasl.extractor import Extractor
-
-
-@dataclass(frozen=True)
-class LabelFigures:
-    """Precision, recall and F1 in percent, and the number of gold entities."""
-
-    precision: float
-    recall: float
-    f1: float
-    support: int
+from wasl_training.metrics import Score
 
 
 @dataclass(frozen=True)
@@ -41,12 +32,12 @@ class WordFigures:
 
     micro_f1: float
     macro_f1: float
-    by_label: dict[str, LabelFigures]
+    by_label: dict[str, Score]
     left_out: dict[str, int]
 
     def to_dict(self) -> dict[str, Any]:
         """The figures as the command line writes them."""
-        by_label = {label: {k: round(v, 2) for k, v in vars(f).items()} for label, f in self.by_label.items()}
+        by_label = {label: one.to_dict() for label, one in self.by_label.items()}
         return {
             "micro_f1": round(self.micro_f1, 2),
             "macro_f1": round(self.macro_f1, 2),
@@ -108,7 +99,7 @@ def evaluate_words(
     counts = Counter(tag[2:] for s in sentences for tag in s.tags if tag[0] == "B" and tag[2:] not in known)
     report = classification_report(gold, predicted, mode="strict", scheme=IOB2, output_dict=True, zero_division=0)
     by_label = {
-        label: LabelFigures(100 * row["precision"], 100 * row["recall"], 100 * row["f1-score"], int(row["support"]))
+        label: Score(100 * row["precision"], 100 * row["recall"], 100 * row["f1-score"], int(row["support"]))
         for label, row in report.items()
         if not label.endswith(" avg")
     }
