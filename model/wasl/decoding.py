@@ -201,17 +201,19 @@ def candidate_pairs(spans: np.ndarray, labels: np.ndarray, words: Words, schema:
 def decode_relations(
     logits: np.ndarray,
     pairs: np.ndarray,
-    labels: np.ndarray,
+    spans: Spans,
     schema: Schema,
     calibration: Calibration,
     threshold: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Relations of a text.
 
+    A relation's probability is that of its head, of its tail, and of the relation given both.
+
     Args:
         logits: shape (pairs, relations), raw.
         pairs: shape (pairs, 2): head and tail.
-        labels: shape (entities,).
+        spans: the entities.
         threshold: least probability.
 
     Returns:
@@ -226,8 +228,8 @@ def decode_relations(
         place = {(h, t): i for i, (h, t) in enumerate(pairs.tolist())}
         back = np.array([place.get((t, h), i) for i, (h, t) in enumerate(pairs.tolist())])
         raw[:, symmetric] = (raw[:, symmetric] + raw[back][:, symmetric]) / 2
-    scores = calibrated(raw, calibration)
-    lawful = schema.allowed[labels[pairs[:, 0]], labels[pairs[:, 1]]].copy()
+    scores = calibrated(raw, calibration) * spans.scores[pairs].prod(axis=1)[:, None]
+    lawful = schema.allowed[spans.labels[pairs[:, 0]], spans.labels[pairs[:, 1]]].copy()
     lawful[np.ix_(pairs[:, 0] > pairs[:, 1], symmetric)] = False  # entities are in text order
     row, relation = np.nonzero(lawful & (scores >= threshold))
     return np.column_stack([pairs[row], relation]), scores[row, relation]

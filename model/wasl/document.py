@@ -41,7 +41,7 @@ class Relation:
         id: `R1`, `R2`, ... unique in the document.
         label: its type, one of the schema's relation labels.
         head, tail: the entities; of a symmetric relation the head is the first in the text.
-        score: probability that it is stated, given its two entities, 0 to 1; 1 for an annotation.
+        score: probability that it is stated and its two entities are right, 0 to 1; 1 for an annotation.
     """
 
     id: str

@@ -22,7 +22,7 @@ from wasl.schema import Schema
 from wasl.text import skip_letters
 
 if TYPE_CHECKING:
-    from wasl.engine import TorchEngine
+    from wasl.engine import Engine
     from wasl.network import Network
 
 CONFIG, WEIGHTS, TOKENIZER, CARD = "config.json", "model.safetensors", "tokenizer.json", "README.md"
@@ -63,7 +63,7 @@ class Extractor:
         self.schema: Schema = network.schema
         self.text_encoder = TextEncoder(tokenizer, config.max_pieces, config.context_pieces)
         self.slices = tag_slices(self.schema)
-        self.engine: TorchEngine = TorchEngine(network, pad_id(tokenizer), device)
+        self.engine: Engine = TorchEngine(network, pad_id(tokenizer), device)
 
     @classmethod
     def from_pretrained(cls, name: str | Path = EMBEDDED, device: str | None = None) -> Extractor:
@@ -214,7 +214,7 @@ class Extractor:
     def _relations(self, readout: Readout, spans: Spans, entities: tuple[Entity, ...]) -> tuple[Relation, ...]:
         pairs, logits = self.pair_logits(readout, spans)
         found, scores = decode_relations(
-            logits, pairs, spans.labels, self.schema, self.config.relation_calibration, self.config.relation_threshold
+            logits, pairs, spans, self.schema, self.config.relation_calibration, self.config.relation_threshold
         )
         order = np.lexsort((found[:, 2], spans.spans[found[:, 1], 0], spans.spans[found[:, 0], 0]))
         return tuple(

@@ -14,33 +14,51 @@ import wasl
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 RECIPE = """
 base = "a tiny encoder"
-[mask]
+corpus = "annotations"
+[corpora.plain]
+file = "plain.conll"
+dev_tail = 0.2
+[corpora.split]
+file = "split.conll"
+clitics = true
+
+[[stages]]
+name = "mask"
 texts = ["raw.jsonl"]
 epochs = 2
 rate = 1e-3
 batch_size = 8
 log_steps = 5
 
-[names]
+[[stages]]
+name = "names"
+start = "mask"
+beside = { plain = 0.5, split = 1.0 }
 epochs = 2
 encoder_rate = 3e-3
 head_rate = 3e-3
 batch_size = 8
-[[names.corpora]]
-name = "plain"
-file = "plain.conll"
-dev_tail = 0.2
-share = 0.5
-[[names.corpora]]
-name = "split"
-file = "split.conll"
-clitics = true
 
-[joint]
-corpus = "annotations"
+[[stages]]
+name = "joint"
+start = "names"
 epochs = 2
 encoder_rate = 3e-3
 head_rate = 3e-3
+batch_size = 8
+
+[[stages]]
+name = "labelled"
+teachers = ["joint", "names"]
+texts = ["raw.jsonl"]
+articles = { news = 2, other = 1 }
+words = [5, 2000]
+
+[[stages]]
+name = "student"
+start = "joint"
+beside = { labelled = 1.0 }
+epochs = 1
 batch_size = 8
 """
 
@@ -59,7 +77,16 @@ def data(articles: wasl.Corpus, tmp_path: Path) -> Path:
     folder = tmp_path / "data"
     folder.mkdir()
     (folder / "annotations").symlink_to(Path(__file__).parents[2] / "annotations")
-    raw = [json.dumps({"title": "", "text": d.text}, ensure_ascii=False) for d in articles.documents.values()]
+    texts = [d.text for d in articles.documents.values()]
+    new = [
+        "هذا خبر جديد عن شركة في مدينة أخرى.",
+        "وقال مدير المصنع أمس إن العمل يبدأ غدا.",
+        "فاز الفريق على ضيفه في الملعب.",
+    ]
+    raw = [
+        json.dumps({"title": "", "text": text, "category": category}, ensure_ascii=False)
+        for text, category in zip([*texts, *new], ["news"] * 7 + ["other"], strict=True)
+    ]
     (folder / "raw.jsonl").write_text("\n".join(raw) + "\n", encoding="utf-8")
     lines = [line for d in articles.documents.values() for line in d.text.splitlines() if len(line.split()) > 8]
     names = {e.text for d in articles.documents.values() for e in d.entities if " " not in e.text}
@@ -70,7 +97,7 @@ def data(articles: wasl.Corpus, tmp_path: Path) -> Path:
     return folder
 
 
-def test_all_stages(data: Path, sentencepiece_encoder: Path, tmp_path: Path) -> None:
+def test_all_stages(articles: wasl.Corpus, data: Path, sentencepiece_encoder: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(RECIPE, encoding="utf-8")
     output = tmp_path / "out"
@@ -78,8 +105,9 @@ def test_all_stages(data: Path, sentencepiece_encoder: Path, tmp_path: Path) -> 
     printed = run("train_embedded.py", *arguments)
     # The second corpus has the sentences that the first keeps for scoring; they are taken out of it.
     sentences = len((data / "plain.conll").read_text(encoding="utf-8").split("\n\n"))
-    assert f"plain: 0 of {sentences - round(0.2 * sentences)} sentences are in a development part" in printed
-    assert f"split: {round(0.2 * sentences)} of {sentences} sentences are in a development part" in printed
+    kept = round(0.2 * sentences)
+    assert f"0 of {sentences - kept} sentences are in a development part; {kept} kept" in printed
+    assert f"{kept} of {sentences} sentences are in a development part; 0 kept" in printed
     rows = json.loads((output / "names.json").read_text(encoding="utf-8"))
     assert len(rows) == 2
     assert set(rows[0]["auxiliary"]) == {"plain"}
@@ -89,9 +117,12 @@ def test_all_stages(data: Path, sentencepiece_encoder: Path, tmp_path: Path) -> 
     assert str(tmp_path) not in (output / "embedded" / "config.json").read_text(encoding="utf-8")
     assert extractor.schema.relation_labels == wasl.read_corpus(data / "annotations").schema.relation_labels
     assert wasl.load(output / "names" / "heads" / "split").schema.entities == ("NAME",)
-    before = {p: p.stat().st_mtime_ns for p in (output / "joint").rglob("*.safetensors")}
+    labelled = wasl.read_corpus(output / "labelled")
+    assert len(labelled.documents) == 3  # of the new articles; the annotated ones are not drawn
+    assert not {d.text for d in labelled.documents.values()} & {d.text for d in articles.documents.values()}
+    before = {p: p.stat().st_mtime_ns for p in (output / "student").rglob("*.safetensors")}
     run("train_embedded.py", *arguments)  # all stages are finished: nothing is done again
-    assert {p: p.stat().st_mtime_ns for p in (output / "joint").rglob("*.safetensors")} == before
+    assert {p: p.stat().st_mtime_ns for p in (output / "student").rglob("*.safetensors")} == before
 
 
 def test_token_head_benchmark(data: Path, sentencepiece_encoder: Path, tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from wasl.config import Calibration
 from wasl.decoding import (
+    Spans,
     best_tags,
     calibrated,
     candidate_pairs,
@@ -117,12 +119,17 @@ def test_candidate_pairs_are_lawful_and_within_sentences() -> None:
 
 
 def test_relations_symmetric_once_and_masked_by_the_schema() -> None:
-    labels = np.array([0, 0, 1])
+    sure = Spans(np.array([[0, 1], [1, 2], [2, 3]]), np.zeros(3, np.int64), np.array([0, 0, 1]), np.ones(3))
     pairs = np.array([[0, 1], [1, 0], [0, 2], [1, 2]])
     logits = np.array([[9.0, 1.0], [9.0, 3.0], [-1.0, 9.0], [2.0, 9.0]])
-    found, scores = decode_relations(logits, pairs, labels, FLAT, Calibration(), 0.5)
+    found, scores = decode_relations(logits, pairs, sure, FLAT, Calibration(), 0.5)
     assert found.tolist() == [[0, 1, 1], [1, 2, 0]]
-    assert scores == pytest.approx([1 / (1 + np.exp(-2.0)), 1 / (1 + np.exp(-2.0))])
+    given_both = 1 / (1 + np.exp(-2.0))
+    assert scores == pytest.approx([given_both, given_both])
+    unsure = replace(sure, scores=np.array([0.7, 1.0, 0.9]))  # 0.88 * 0.7 and 0.88 * 0.9
+    found, scores = decode_relations(logits, pairs, unsure, FLAT, Calibration(), 0.7)
+    assert found.tolist() == [[1, 2, 0]]
+    assert scores == pytest.approx([0.9 * given_both])
 
 
 def test_logit_and_calibration() -> None:

@@ -12,7 +12,7 @@ import wasl
 from wasl.corpus import Corpus
 from wasl.document import Document, Entity
 from wasl.encoding import TextEncoder
-from wasl.errors import ArgumentError
+from wasl.errors import ArgumentError, CorpusError
 from wasl.schema import Schema
 from wasl_training import TrainingConfig, evaluate, train
 from wasl_training.auxiliary import MAIN, Auxiliary, MixedBatches
@@ -72,6 +72,21 @@ def test_both_are_learnt(
     assert all(torch.equal(p, shared[name]) for name, p in beside.network.encoder.named_parameters())
 
 
+def test_more_of_the_main_labels(articles: wasl.Corpus, wordpiece_encoder: Path, quick: TrainingConfig) -> None:
+    """Only the auxiliary corpus has relations: the main heads can have learnt them from nowhere else."""
+    part = articles.select(["005"])
+    bare = {id_: Document(d.text, d.entities) for id_, d in part.documents.items()}
+    trained = train(
+        Corpus(part.schema, bare), encoder=wordpiece_encoder, config=replace(quick, epochs=30),
+        auxiliary={"labelled": Auxiliary(articles.select(["001"]), joint=True, dev=part)},
+    )  # fmt: skip
+    assert trained.auxiliary == {}
+    found = evaluate(trained.extractor, articles.select(["001"])).figures
+    assert found.entities.f1 > 60
+    assert found.given_gold.f1 > 30
+    assert set(trained.epochs[-1].auxiliary) == {"labelled"}
+
+
 def test_proclitics_are_varied_only_where_they_are_known(others: Corpus, extractor: wasl.Extractor) -> None:
     encoder = TextEncoder(extractor.text_encoder.tokenizer, 64)
     config = TrainingConfig(glue=1.0)
@@ -80,9 +95,11 @@ def test_proclitics_are_varied_only_where_they_are_known(others: Corpus, extract
     assert [known[i].encoded.text for i in range(len(known))] != [p.text for p in known.parts]
 
 
-def test_what_cannot_be(others: Corpus) -> None:
+def test_what_cannot_be(articles: wasl.Corpus, others: Corpus, wordpiece_encoder: Path) -> None:
     with pytest.raises(ArgumentError, match="share"):
         Auxiliary(others, share=0)
+    with pytest.raises(CorpusError, match="COMPANY"):
+        train(articles, encoder=wordpiece_encoder, auxiliary={"others": Auxiliary(others, joint=True)})
     nested = Schema.parse("[entities]\nA\n[relations]\n<OVERLAP>\tArg1:A, Arg2:A, <OVL-TYPE>:contain\n")
     with pytest.raises(ArgumentError, match="nested"):
         Auxiliary(Corpus(nested, {}))

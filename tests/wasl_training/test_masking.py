@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import lzma
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +21,6 @@ from wasl_training.masking import (
     MaskingConfig,
     MaskWindow,
     adapt,
-    read_texts,
 )
 from wasl_training.trainer import CHECKPOINTS
 
@@ -100,20 +97,6 @@ def test_a_killed_run_goes_on(articles: wasl.Corpus, wordpiece_encoder: Path, tm
     found = run(lambda loss: steps.append(loss.step))
     assert steps[0] == 60  # not from the start
     assert [loss.step for loss in found] == [*range(20, found[-1].step, 20), found[-1].step]
-
-
-def test_reading_articles(tmp_path: Path) -> None:
-    plain, packed = tmp_path / "a.jsonl", tmp_path / "b.jsonl.xz"
-    rows = [{"title": "عنوان", "text": "نص"}, {"text": "نص آخر"}, {"title": "", "text": "ثالث"}]
-    content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    plain.write_text(content, encoding="utf-8")
-    packed.write_bytes(lzma.compress(content.encode()))
-    assert list(read_texts([plain])) == ["عنوان\nنص", "نص آخر", "ثالث"]
-    assert list(read_texts([packed, plain], limit=1)) == ["عنوان\nنص"] * 2
-    plain.write_text(content + "[]\n", encoding="utf-8")
-    with pytest.raises(CorpusError) as caught:
-        list(read_texts([plain]))
-    assert caught.value.problems[0].line == 4
 
 
 def test_settings_that_make_no_sense(wordpiece_encoder: Path, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
-"""Training on further corpora with labels of their own: each has its own tag head on the shared encoder.
+"""Training on further corpora, some of each in an epoch.
 
-Their label sets and conventions differ from the main corpus's, so they cannot be mixed into it; but they teach the
-encoder what names look like (multi-task learning, Caruana 1997). Their heads are not part of the extractor.
+Most have labels of their own: their label sets and conventions differ from the main corpus's, so they cannot be mixed
+into it; but they teach the encoder what names look like (multi-task learning, Caruana 1997). Each has its own tag head
+on the shared encoder, which is not part of the extractor. Others have the main corpus's labels, such as articles that
+a model annotated, and train the main heads.
 """
 
 from __future__ import annotations
@@ -34,26 +36,29 @@ class Auxiliary:
     """A corpus to train on beside the main one.
 
     Attributes:
-        corpus: its documents; its relations are not used.
+        corpus: its documents.
         share: of its windows in an epoch, drawn anew in each; 0 to 1.
         clitics: whether its entities start after the proclitics glued to them, as the main corpus's do.
         dev: documents to score after each epoch.
+        joint: whether its labels are the main corpus's, and it trains the main heads; else a head of its own learns its
+            entities, and its relations are not used.
     """
 
     corpus: Corpus
     share: float = 1.0
     clitics: bool = False
     dev: Corpus | None = None
+    joint: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
             raise ArgumentError(f"share={self.share}: must be above 0 and at most 1")
-        if self.corpus.schema.containment:
+        if self.corpus.schema.containment and not self.joint:
             raise ArgumentError("an auxiliary corpus may not have nested entities")
 
     def dataset(self, text_encoder: TextEncoder, config: TrainingConfig) -> WindowDataset:
         """Its windows; proclitics are varied only where it is known where names start."""
-        config = config if self.clitics else replace(config, glue=0.0, unglue=0.0)
+        config = config if self.clitics or self.joint else replace(config, glue=0.0, unglue=0.0)
         return WindowDataset(self.corpus.documents, self.corpus.schema, text_encoder, config)
 
 
@@ -112,19 +117,19 @@ class MixedCollator:
 
 
 class MixedLoss(nn.Module):
-    """The joint loss of the main corpus, and the loss of tags (and proclitics, where known) of the auxiliary ones."""
+    """The joint loss of the main corpus and those like it; of others that of tags, and of proclitics where known."""
 
     def __init__(self, joint: JointLoss, auxiliary: Mapping[str, Auxiliary]) -> None:
         super().__init__()
         self.joint = joint
-        self.clitics = {name: one.clitics for name, one in auxiliary.items()}
+        self.clitics = {name: one.clitics for name, one in auxiliary.items() if not one.joint}
         hidden = joint.network.tags.in_features
         self.heads = nn.ModuleDict(
-            {name: nn.Linear(hidden, 2 * len(one.corpus.schema.entities) + 1) for name, one in auxiliary.items()}
+            {name: nn.Linear(hidden, 2 * len(auxiliary[name].corpus.schema.entities) + 1) for name in self.clitics}
         )
 
     def forward(self, corpus: str, **batch: Any) -> dict[str, Tensor]:
-        if corpus == MAIN:
+        if corpus not in self.heads:
             found: dict[str, Tensor] = self.joint(**batch)
             return found
         network = self.joint.network

@@ -1,15 +1,15 @@
-"""Scores made probabilities, and the threshold for relations, on documents that were not trained on."""
+"""Scores made probabilities, and thresholds chosen, on documents that were not trained on."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from wasl.alignment import align
 from wasl.config import Calibration, ExtractorConfig
-from wasl.decoding import Spans, decode_relations
+from wasl.decoding import Spans, calibrated, decode_relations
 from wasl.document import Document
 from wasl.extractor import Extractor
 
@@ -17,64 +17,93 @@ FEWEST = 30  # items of each outcome; with fewer there is nothing to fit
 THRESHOLDS = np.arange(0.1, 0.9, 0.02)
 
 
+@dataclass(frozen=True)
+class _Reading:
+    """What an extractor says of an annotated document, before calibration.
+
+    Attributes:
+        spans: the entities it finds, all of them; their scores are not calibrated.
+        place: shape (entities,): which annotated entity each one is; -1 for none.
+        pairs, logits: of the entities found.
+        stated: annotated relations: (head, tail, relation), entities counted as annotated.
+        entities: how many are annotated.
+        given_logits, given_right: of every lawful pair of annotated entities and relation, and whether it is stated.
+    """
+
+    spans: Spans
+    place: np.ndarray
+    pairs: np.ndarray
+    logits: np.ndarray
+    stated: set[tuple[int, int, int]]
+    entities: int
+    given_logits: np.ndarray
+    given_right: np.ndarray
+
+
 def calibrate(extractor: Extractor, documents: dict[str, Document]) -> ExtractorConfig:
-    """The extractor's configuration with calibration and relation threshold fitted on documents.
+    """The extractor's configuration with calibration and thresholds fitted on documents.
 
     Args:
         extractor: trained without these documents.
         documents: annotated.
     """
-    entity_logits, entity_right, relation_logits, relation_right = [], [], [], []
-    per_document = []
-    bare = Extractor(
-        extractor.network, extractor.text_encoder.tokenizer,
-        replace(extractor.config, entity_calibration=Calibration(), relation_calibration=Calibration()),
-        extractor.engine.device,
+    bare = copy.copy(extractor)
+    bare.config = replace(
+        extractor.config, entity_calibration=Calibration(), relation_calibration=Calibration(), entity_threshold=0.0
+    )
+    readings = [reading for document in documents.values() if (reading := _read(bare, document))]
+    if not readings:
+        return extractor.config
+    entity_logits = np.concatenate([_logit(r.spans.scores) for r in readings])
+    relation_logits = np.concatenate([r.given_logits for r in readings])
+    relation_right = np.concatenate([r.given_right for r in readings])
+    config = replace(
+        extractor.config,
+        entity_calibration=platt(entity_logits, np.concatenate([r.place >= 0 for r in readings])),
+        relation_calibration=platt(relation_logits, relation_right),
+    )
+    readings = [
+        replace(r, spans=replace(r.spans, scores=calibrated(_logit(r.spans.scores), config.entity_calibration)))
+        for r in readings
+    ]
+    config = replace(config, entity_threshold=_best_entity_threshold(readings, config))
+    return replace(config, relation_threshold=_best_relation_threshold(readings, bare, config))
+
+
+def _read(bare: Extractor, document: Document) -> _Reading | None:
+    (readout,) = bare.read([document.text])
+    if not len(readout.encoded.words):
+        return None
+    gold = align(document, readout.encoded.words, bare.schema)
+    spans = bare.decode_spans(readout)
+    keys = {
+        (*s, k, label): i
+        for i, (s, k, label) in enumerate(
+            zip(gold.spans.tolist(), gold.skips.tolist(), gold.labels.tolist(), strict=True)
+        )
+    }
+    place = [
+        keys.get((*s, k, label), -1)
+        for s, k, label in zip(spans.spans.tolist(), spans.skips.tolist(), spans.labels.tolist(), strict=True)
+    ]
+    stated = {(h, t, r) for h, t, r in gold.relations}
+    given = Spans(gold.spans, gold.skips, gold.labels, np.ones(len(gold.entities)))
+    pairs, logits = bare.pair_logits(readout, given)
+    row, relation = np.nonzero(bare.schema.allowed[given.labels[pairs[:, 0]], given.labels[pairs[:, 1]]])
+    symmetric = [r.symmetric for r in bare.schema.relations]
+    right = [
+        (h, t, r) in stated or (symmetric[r] and (t, h, r) in stated)
+        for (h, t), r in zip(pairs[row].tolist(), relation.tolist(), strict=True)
+    ]
+    return _Reading(
+        spans, np.array(place, dtype=np.int64), *bare.pair_logits(readout, spans), stated, len(gold.entities),
+        logits[row, relation], np.array(right, dtype=bool),
     )  # fmt: skip
-    for document in documents.values():
-        (readout,) = bare.read([document.text])
-        if not len(readout.encoded.words):
-            continue
-        gold = align(document, readout.encoded.words, bare.schema)
-        spans = bare.decode_spans(readout)
-        keys = {
-            (*s, k, label): i
-            for i, (s, k, label) in enumerate(
-                zip(gold.spans.tolist(), gold.skips.tolist(), gold.labels.tolist(), strict=True)
-            )
-        }
-        place = [
-            keys.get((*s, k, label), -1)
-            for s, k, label in zip(spans.spans.tolist(), spans.skips.tolist(), spans.labels.tolist(), strict=True)
-        ]
-        entity_logits.append(np.log(spans.scores) - np.log1p(-np.minimum(spans.scores, 1 - 1e-12)))
-        entity_right.append(np.array(place) >= 0)
-        stated = {(h, t, r) for h, t, r in gold.relations}
-        pairs, logits = bare.pair_logits(readout, spans)
-        per_document.append((logits, pairs, spans, place, stated))
-        given = Spans(gold.spans, gold.skips, gold.labels, np.ones(len(gold.entities)))
-        pairs, logits = bare.pair_logits(readout, given)
-        lawful = bare.schema.allowed[given.labels[pairs[:, 0]], given.labels[pairs[:, 1]]]
-        row, relation = np.nonzero(lawful)
-        relation_logits.append(logits[row, relation])
-        symmetric = [r.symmetric for r in bare.schema.relations]
-        relation_right.append(
-            np.array(
-                [
-                    (h, t, r) in stated or (symmetric[r] and (t, h, r) in stated)
-                    for (h, t), r in zip(pairs[row].tolist(), relation.tolist(), strict=True)
-                ],
-                dtype=bool,
-            )
-        )
-    config = extractor.config
-    if entity_logits:
-        config = replace(
-            config,
-            entity_calibration=platt(np.concatenate(entity_logits), np.concatenate(entity_right)),
-            relation_calibration=platt(np.concatenate(relation_logits), np.concatenate(relation_right)),
-        )
-    return replace(config, relation_threshold=_best_threshold(per_document, bare, config))
+
+
+def _logit(probability: np.ndarray) -> np.ndarray:
+    found: np.ndarray = np.log(probability) - np.log1p(-np.minimum(probability, 1 - 1e-12))
+    return found
 
 
 def platt(logits: np.ndarray, right: np.ndarray) -> Calibration:
@@ -104,20 +133,42 @@ def platt(logits: np.ndarray, right: np.ndarray) -> Calibration:
     return Calibration(round(float(weights[0]), 6), round(float(weights[1]), 6))
 
 
-def _best_threshold(documents: list[Any], extractor: Extractor, config: ExtractorConfig) -> float:
-    """The threshold with the best strict F1 end to end, the middle one of those within half a point of it."""
-    gold = sum(len(stated) for *_, stated in documents)
+def _best_entity_threshold(readings: list[_Reading], config: ExtractorConfig) -> float:
+    """The threshold with the best entity F1."""
+    gold = sum(r.entities for r in readings)
+    scores = np.concatenate([r.spans.scores for r in readings])
+    right = np.concatenate([r.place >= 0 for r in readings])
+    if gold < FEWEST:
+        return config.entity_threshold
+    kept = scores >= THRESHOLDS[:, None]
+    return _middle_of_best(200 * (kept & right).sum(axis=1) / (kept.sum(axis=1) + gold))
+
+
+def _best_relation_threshold(readings: list[_Reading], extractor: Extractor, config: ExtractorConfig) -> float:
+    """The threshold with the best mean of the strict F1 end to end and the F1 given the entities."""
+    gold = sum(len(r.stated) for r in readings)
     if gold < FEWEST:
         return config.relation_threshold
+    right = np.concatenate([r.given_right for r in readings])
+    given = calibrated(np.concatenate([r.given_logits for r in readings]), config.relation_calibration)
     f1 = []
     for threshold in THRESHOLDS:
+        kept_given = given >= threshold
+        f1_given = 200 * (kept_given & right).sum() / (kept_given.sum() + right.sum())
         hits = predicted = 0
-        for logits, pairs, spans, place, stated in documents:
+        for r in readings:
+            kept = np.where(r.spans.scores >= config.entity_threshold, r.spans.scores, 0.0)
             found, _ = decode_relations(
-                logits, pairs, spans.labels, extractor.schema, config.relation_calibration, float(threshold)
-            )
+                r.logits, r.pairs, replace(r.spans, scores=kept), extractor.schema, config.relation_calibration,
+                float(threshold),
+            )  # fmt: skip
             predicted += len(found)
-            hits += sum((place[h], place[t], r) in stated for h, t, r in found.tolist())
-        f1.append(200 * hits / max(predicted + gold, 1))
-    good = np.flatnonzero(np.array(f1) >= max(f1) - 0.5)
+            hits += sum((r.place[h], r.place[t], label) in r.stated for h, t, label in found.tolist())
+        f1.append((200 * hits / (predicted + gold) + f1_given) / 2)
+    return _middle_of_best(np.array(f1))
+
+
+def _middle_of_best(f1: np.ndarray) -> float:
+    """The middle one of the thresholds within half a point of the best: a single peak on few documents is chance."""
+    good = np.flatnonzero(f1 >= f1.max() - 0.5)
     return round(float(THRESHOLDS[good[len(good) // 2]]), 4)

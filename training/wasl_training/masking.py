@@ -7,10 +7,9 @@ the others would give a single one away. The head is thrown away afterwards.
 from __future__ import annotations
 
 import json
-import lzma
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -81,30 +80,6 @@ class MaskedLoss:
     loss: float
     dev_loss: float
     seconds: float
-
-
-def read_texts(paths: Sequence[Path], limit: int | None = None) -> Iterator[str]:
-    """Titles and texts of JSON-lines files (`title`, `text`; `.xz` or plain), one after the other.
-
-    Args:
-        paths: the files.
-        limit: most articles of each.
-
-    Raises:
-        CorpusError: a line is not JSON or has no `text`; the file and line are named.
-    """
-    for path in paths:
-        open_ = lzma.open if path.suffix == ".xz" else open
-        with open_(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                if limit is not None and number > limit:
-                    break
-                try:
-                    article = json.loads(line)
-                    yield "\n".join(part for part in (article.get("title"), article["text"]) if part)
-                except (ValueError, KeyError, AttributeError, TypeError) as error:
-                    message = f"expected an object with a `text` ({error!r}); mend or take out the line"
-                    raise CorpusError([Problem("not an article", message, path, number)]) from None
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,8 @@ class Trained:
         best: number of the epoch whose weights it has.
         dev: figures on the development documents, with the final calibration; None where there were none.
         problems: annotations that were left out.
-        auxiliary: by name, extractors of the auxiliary corpora's entities; they share the encoder.
+        auxiliary: by name, extractors of the entities of the auxiliary corpora with labels of their own; they share the
+            encoder.
     """
 
     extractor: Extractor
@@ -76,7 +77,7 @@ def train(
         output: the model folder to write, with checkpoints in it while training; None to keep all in memory.
         encoder: an encoder or an extractor to start from: `embedded`, a folder, a hub id, or one already loaded.
         also: further documents to train on, with the same labels.
-        auxiliary: by name, corpora with labels of their own that the encoder is trained on beside.
+        auxiliary: by name, corpora that are trained on beside, most with labels of their own.
         dev: ids of documents of `corpus` to keep back for choosing epoch, calibration and thresholds; where None, a
             tenth of a corpus of 20 or more documents, chosen by chance; [] for none.
         config: all other settings.
@@ -117,12 +118,17 @@ def train(
     extractor = Extractor(network, start.tokenizer, extractor_config)
     knows_all = kept == (list(corpus.schema.entities), list(corpus.schema.relation_labels))
     config = config.resolved(len(dataset), knows_all)
+    for one in (auxiliary or {}).values():
+        if one.joint:
+            check_same_rules(corpus.schema, one.corpus.schema)
     known = {**documents, **(dev_corpus.documents if dev_corpus else {})}
     for name, one in (auxiliary or {}).items():
         known.update({f"{name}/{one.share}/{id_}": document for id_, document in one.corpus.documents.items()})
     identity = fingerprint(config, start, corpus.schema, known)
     task, beside = _task(extractor, dataset, auxiliary or {}, config)
-    scored = {name: (beside[name], one.dev) for name, one in (auxiliary or {}).items() if one.dev is not None}
+    scored = {
+        name: (beside.get(name, extractor), one.dev) for name, one in (auxiliary or {}).items() if one.dev is not None
+    }
     run = Run(extractor, task, dev_corpus, scored, config, folder, progress, identity)
     epochs, best = run.train(resume, kept)
     network.eval()
@@ -151,7 +157,7 @@ def _task(
     datasets = {MAIN: dataset, **{n: one.dataset(extractor.text_encoder, config) for n, one in auxiliary.items()}}
     shares = {MAIN: 1.0, **{n: one.share for n, one in auxiliary.items()}}
     collators = {MAIN: collate, **{n: Collator(one.corpus.schema, pad) for n, one in auxiliary.items()}}
-    beside = {name: loss.extractor(name, one.corpus.schema, extractor) for name, one in auxiliary.items()}
+    beside = {name: loss.extractor(name, auxiliary[name].corpus.schema, extractor) for name in loss.heads}
     return Task(loss, MixedBatches(datasets, shares, size, config.seed), MixedCollator(collators), 1), beside
 
 
