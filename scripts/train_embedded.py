@@ -2,11 +2,12 @@
 
     python scripts/train_embedded.py scripts/embedded.toml --data DATA --encoder runs/encoder --output runs/embedded
 
-The recipe names the corpora and the stages. A stage is one of three things: masked-language-model training on raw text
-(`texts`); training on the main corpus and on others beside it; or annotating raw text with the mean of models of
-earlier stages (`teachers`), for a later stage to train on. A stage whose folder is finished is passed over; one that
-was killed goes on from its last checkpoint. Scores on the development parts are printed after every epoch and kept in
-`OUTPUT/STAGE.json`. `OUTPUT/embedded` is the last stage's model, without the paths of this machine.
+The recipe names the corpora and the stages. A stage is one of four things: masked-language-model training on raw text
+(`texts`); training on the main corpus and on others beside it; annotating raw text with the mean of models of earlier
+stages (`teachers`), for a later stage to train on; or the mean of the weights of models of earlier stages (`average`).
+A stage whose folder is finished is passed over; one that was killed goes on from its last checkpoint. Scores on the
+development parts are printed after every epoch and kept in `OUTPUT/STAGE.json`. `OUTPUT/embedded` is the last stage's
+model, without the paths of this machine.
 
 Sentences of development parts are taken out of every corpus that is trained on, where the same text is in several.
 """
@@ -24,9 +25,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import wasl
 from wasl.conll import Sentence, glue_clitics, labels_of, read_conll, to_corpus
 from wasl.corpus import SCHEMA_FILE, write_document
+from wasl.extractor import WEIGHTS, Extractor
 from wasl.text import normalise
 from wasl_training import TrainingConfig, evaluate, train
 from wasl_training.auxiliary import Auxiliary
@@ -87,6 +91,8 @@ class Stages:
         begin = self.output / start if start else self.encoder
         if "teachers" in settings:
             self.annotate(self.output / name, **settings)
+        elif "average" in settings:
+            self.average(self.output / name, settings["average"])
         elif "texts" in settings:
             self.mask(self.output / name, begin, settings)
         else:
@@ -119,6 +125,27 @@ class Stages:
             for name, extractor in trained.auxiliary.items():
                 extractor.save_pretrained(output / "heads" / name)
 
+    def average(self, output: Path, names: list[str]) -> None:
+        """The mean of the weights of models trained one from another (Wortsman et al. 2022, arXiv 2203.05482)."""
+        if (output / WEIGHTS).is_file():
+            return
+        extractors = [wasl.load(self.output / name) for name in names]
+        weights = [e.network.state_dict() for e in extractors]
+        mean = {key: torch.stack([w[key].float() for w in weights]).mean(dim=0) for key in weights[0]}
+        extractors[0].network.load_state_dict(mean)
+        self.calibrate(extractors[0])
+        extractors[0].save_pretrained(output)
+
+    def calibrate(self, extractor: Extractor) -> None:
+        """Fit calibration and thresholds on the development documents, and print the figures there."""
+        dev = self.corpus.select(self.dev)
+        extractor.config = calibrate(extractor, dev.documents)
+        found = evaluate(extractor, dev).figures
+        print(
+            f"on the development documents: entities {found.entities.f1:.1f}, given gold {found.given_gold.f1:.1f}, "
+            f"strict {found.strict.f1:.1f}"
+        )
+
     def annotate(
         self, output: Path, teachers: list[str], texts: list[str], articles: dict[str, int], words: list[int], seed: int
     ) -> None:
@@ -130,13 +157,7 @@ class Stages:
         if (output / SCHEMA_FILE).is_file():
             return
         extractor = committee([wasl.load(self.output / name) for name in teachers])
-        dev = self.corpus.select(self.dev)
-        extractor.config = calibrate(extractor, dev.documents)
-        found = evaluate(extractor, dev).figures
-        print(
-            f"the teachers together: entities {found.entities.f1:.1f}, given gold {found.given_gold.f1:.1f}, "
-            f"strict {found.strict.f1:.1f}"
-        )
+        self.calibrate(extractor)
         known = {
             run for document in self.corpus.documents.values() for line in sentences(document.text)
             for run in shingles(line)

@@ -36,7 +36,7 @@ class ExtractorConfig:
         context_pieces: pieces of earlier sentences repeated at the start of a window.
         entity_calibration, relation_calibration: how raw scores become probabilities.
         entity_threshold: least probability of an entity that is returned, 0 to 1.
-        relation_threshold: least probability of a relation that is returned, 0 to 1.
+        relation_threshold: least probability, given its two entities, of a relation that is returned, 0 to 1.
         base: the encoder or extractor the training started from.
         format: version of the folder's layout.
     """

@@ -208,17 +208,15 @@ def decode_relations(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Relations of a text.
 
-    A relation's probability is that of its head, of its tail, and of the relation given both.
-
     Args:
         logits: shape (pairs, relations), raw.
         pairs: shape (pairs, 2): head and tail.
         spans: the entities.
-        threshold: least probability.
+        threshold: least probability of a relation, given its two entities.
 
     Returns:
-        shape (found, 3): head, tail, relation; shape (found,): probabilities. Of a symmetric relation the two orders
-        are averaged, and it is given once, head first in the text.
+        shape (found, 3): head, tail, relation; shape (found,): probabilities that they are right with both entities. Of
+        a symmetric relation the two orders are averaged, and it is given once, head first in the text.
     """
     if not len(pairs):
         return np.zeros((0, 3), dtype=np.int64), np.zeros(0)
@@ -228,8 +226,9 @@ def decode_relations(
         place = {(h, t): i for i, (h, t) in enumerate(pairs.tolist())}
         back = np.array([place.get((t, h), i) for i, (h, t) in enumerate(pairs.tolist())])
         raw[:, symmetric] = (raw[:, symmetric] + raw[back][:, symmetric]) / 2
-    scores = calibrated(raw, calibration) * spans.scores[pairs].prod(axis=1)[:, None]
+    given = calibrated(raw, calibration)
     lawful = schema.allowed[spans.labels[pairs[:, 0]], spans.labels[pairs[:, 1]]].copy()
     lawful[np.ix_(pairs[:, 0] > pairs[:, 1], symmetric)] = False  # entities are in text order
-    row, relation = np.nonzero(lawful & (scores >= threshold))
-    return np.column_stack([pairs[row], relation]), scores[row, relation]
+    row, relation = np.nonzero(lawful & (given >= threshold))
+    scores: np.ndarray = given[row, relation] * spans.scores[pairs[row]].prod(axis=1)
+    return np.column_stack([pairs[row], relation]), scores

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import wasl
 
@@ -60,6 +61,10 @@ start = "joint"
 beside = { labelled = 1.0 }
 epochs = 1
 batch_size = 8
+
+[[stages]]
+name = "average"
+average = ["joint", "student"]
 """
 
 
@@ -120,6 +125,9 @@ def test_all_stages(articles: wasl.Corpus, data: Path, sentencepiece_encoder: Pa
     labelled = wasl.read_corpus(output / "labelled")
     assert len(labelled.documents) == 3  # of the new articles; the annotated ones are not drawn
     assert not {d.text for d in labelled.documents.values()} & {d.text for d in articles.documents.values()}
+    joint, student, mean = (wasl.load(output / n).network.tags.weight for n in ("joint", "student", "embedded"))
+    assert torch.allclose(mean, (joint + student) / 2, atol=1e-3)
+    assert not torch.allclose(joint, student, atol=1e-3)
     before = {p: p.stat().st_mtime_ns for p in (output / "student").rglob("*.safetensors")}
     run("train_embedded.py", *arguments)  # all stages are finished: nothing is done again
     assert {p: p.stat().st_mtime_ns for p in (output / "student").rglob("*.safetensors")} == before

@@ -126,10 +126,10 @@ def test_relations_symmetric_once_and_masked_by_the_schema() -> None:
     assert found.tolist() == [[0, 1, 1], [1, 2, 0]]
     given_both = 1 / (1 + np.exp(-2.0))
     assert scores == pytest.approx([given_both, given_both])
-    unsure = replace(sure, scores=np.array([0.7, 1.0, 0.9]))  # 0.88 * 0.7 and 0.88 * 0.9
-    found, scores = decode_relations(logits, pairs, unsure, FLAT, Calibration(), 0.7)
-    assert found.tolist() == [[1, 2, 0]]
-    assert scores == pytest.approx([0.9 * given_both])
+    unsure = replace(sure, scores=np.array([0.7, 0.5, 0.9]))
+    found, scores = decode_relations(logits, pairs, unsure, FLAT, Calibration(), 0.5)
+    assert found.tolist() == [[0, 1, 1], [1, 2, 0]]
+    assert scores == pytest.approx([0.7 * 0.5 * given_both, 0.5 * 0.9 * given_both])
 
 
 def test_logit_and_calibration() -> None:

@@ -157,11 +157,10 @@ def _best_relation_threshold(readings: list[_Reading], extractor: Extractor, con
         f1_given = 200 * (kept_given & right).sum() / (kept_given.sum() + right.sum())
         hits = predicted = 0
         for r in readings:
-            kept = np.where(r.spans.scores >= config.entity_threshold, r.spans.scores, 0.0)
+            kept = (r.spans.scores >= config.entity_threshold)[r.pairs].all(axis=1)
             found, _ = decode_relations(
-                r.logits, r.pairs, replace(r.spans, scores=kept), extractor.schema, config.relation_calibration,
-                float(threshold),
-            )  # fmt: skip
+                r.logits[kept], r.pairs[kept], r.spans, extractor.schema, config.relation_calibration, float(threshold)
+            )
             predicted += len(found)
             hits += sum((r.place[h], r.place[t], label) in r.stated for h, t, label in found.tolist())
         f1.append((200 * hits / (predicted + gold) + f1_given) / 2)
