@@ -17,7 +17,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install -q -c constraints.txt --build-constraint constraints.txt -e ".[dev]"
 	touch $@
 
-# Train on four annotated articles from the embedded encoder, score on the fifth, show what was found.
+# Train on four annotated articles from the embedded model, score on the fifth, show what was found.
 demo: $(READY)
 	$(BIN)/wasl train annotations --output $(RUNS)/demo --holdout 003
 	$(BIN)/wasl evaluate $(RUNS)/demo annotations --documents 003

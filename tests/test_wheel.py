@@ -27,14 +27,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_is_in_the_wheel(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    for expected in ("wasl/__init__.py", "wasl/assets/encoder/model.safetensors", "wasl/assets/encoder/LICENSE",
+    for expected in ("wasl/__init__.py", "wasl/assets/embedded/model.safetensors", "wasl/assets/embedded/LICENSE",
                      "wasl_training/training.py", "wasl/py.typed"):  # fmt: skip
         assert expected in names
     assert not any(n.startswith(("tests", "annotations", "scripts")) for n in names)
     assert wheel.stat().st_size < 64 * 2**20
 
 
-def test_the_installed_wheel_predicts(wheel: Path, model_folder: Path, tmp_path: Path) -> None:
+def test_the_installed_wheel_predicts(wheel: Path, tmp_path: Path) -> None:
     """In an environment of its own that has the dependencies, by path, but no part of the repo."""
     home = tmp_path / "env"
     venv.create(home, with_pip=False, symlinks=True)
@@ -48,11 +48,11 @@ def test_the_installed_wheel_predicts(wheel: Path, model_folder: Path, tmp_path:
     # repo, are not run there.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), sysconfig.get_paths()["purelib"]])}
     code = (
-        "import json, sys, wasl; assert wasl.__file__.startswith(sys.argv[2]), wasl.__file__;"
-        "print(json.dumps(wasl.load(sys.argv[1]).predict('أعلنت شركة علي بابا في الصين عن نموذج Qwen.').to_dict()))"
+        "import json, sys, wasl; assert wasl.__file__.startswith(sys.argv[1]), wasl.__file__;"
+        "print(json.dumps(wasl.predict('أعلنت شركة علي بابا في الصين عن نموذج Qwen.').to_dict()))"
     )
     done = subprocess.run(
-        [python, "-c", code, str(model_folder), str(site)],
+        [python, "-c", code, str(site)],
         env=environment,
         cwd=tmp_path,
         capture_output=True,
@@ -60,10 +60,10 @@ def test_the_installed_wheel_predicts(wheel: Path, model_folder: Path, tmp_path:
     )
     assert done.returncode == 0, done.stderr.decode()
     document = json.loads(done.stdout)
-    assert document["entities"]
+    assert {e["text"]: e["label"] for e in document["entities"]} == {"علي بابا": "ORG", "الصين": "LOC", "Qwen": "MODEL"}
     console = subprocess.run(
-        [python, str(site / "bin" / "wasl"), "predict", "--model", str(model_folder)],
+        [python, str(site / "bin" / "wasl"), "predict"],
         input="وهواوي في الصين\n".encode(), env=environment, cwd=tmp_path, capture_output=True, check=False,
     )  # fmt: skip
     assert console.returncode == 0, console.stderr.decode()
-    assert json.loads(console.stdout)["text"] == "وهواوي في الصين"
+    assert [e["text"] for e in json.loads(console.stdout)["entities"]] == ["هواوي", "الصين"]

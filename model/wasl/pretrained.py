@@ -7,7 +7,7 @@ from pathlib import Path
 from wasl.errors import ModelError
 
 EMBEDDED = "embedded"
-ENCODER_ASSETS = Path(__file__).parent / "assets" / "encoder"
+EMBEDDED_FOLDER = Path(__file__).parent / "assets" / "embedded"
 
 # All that is ever fetched: no pickled weights and no code.
 FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "README.md")
@@ -24,7 +24,7 @@ def resolve(name: str | Path) -> Path:
         ModelError: there is no such folder, and the hub has no such model or cannot be reached.
     """
     if name == EMBEDDED:
-        return ENCODER_ASSETS
+        return EMBEDDED_FOLDER
     if Path(name).is_dir():
         return Path(name)
     text = str(name)

@@ -110,8 +110,9 @@ def test_predict_html_and_whole_standard_input(model_folder: Path, tmp_path: Pat
     assert "add --output FOLDER" in found.stderr
 
 
-def test_predict_without_a_model_says_what_to_do() -> None:
-    assert "train one from it with `wasl train" in run("predict", stdin=b"x\n", code=2).stderr
+def test_predict_without_a_model_uses_the_embedded_one() -> None:
+    (line,) = run("predict", stdin="زارت شركة هواوي الصين\n".encode()).stdout.splitlines()
+    assert [(e["label"], e["text"]) for e in json.loads(line)["entities"]] == [("ORG", "هواوي"), ("LOC", "الصين")]
 
 
 def test_train_evaluate_and_crossval(wordpiece_encoder: Path, tmp_path: Path) -> None:

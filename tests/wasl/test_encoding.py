@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from wasl.encoding import LONGEST_PROCLITIC, Encoded, TextEncoder, find_word_table
-from wasl.pretrained import ENCODER_ASSETS
+from wasl.pretrained import EMBEDDED_FOLDER
 from wasl.text import normalise
 
 
 @pytest.fixture(scope="module", params=["wordpiece", "sentencepiece", "embedded"])
 def text_encoder(request: pytest.FixtureRequest) -> TextEncoder:
     folder = {
-        "embedded": ENCODER_ASSETS,
+        "embedded": EMBEDDED_FOLDER,
         "wordpiece": None,
         "sentencepiece": None,
     }[request.param] or request.getfixturevalue(f"{request.param}_encoder")
