@@ -60,6 +60,8 @@ name = "student"
 start = "joint"
 beside = { labelled = 1.0 }
 epochs = 1
+encoder_rate = 3e-3
+head_rate = 3e-3
 batch_size = 8
 
 [[stages]]
