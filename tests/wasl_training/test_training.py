@@ -11,7 +11,11 @@ import pytest
 import torch
 
 import wasl
+from wasl.config import Calibration
+from wasl.corpus import Corpus
+from wasl.document import Document, Entity
 from wasl.errors import ArgumentError, CorpusError, ModelError
+from wasl.schema import Schema
 from wasl_training import TrainingConfig, evaluate, train
 from wasl_training.config import FROM_ENCODER, FROM_EXTRACTOR
 from wasl_training.encoders import load_start
@@ -144,6 +148,23 @@ def test_an_extractors_rows_are_kept(articles: wasl.Corpus, model_folder: Path, 
     before = wasl.load(model_folder)
     assert equal(trained.extractor, before)  # nothing was learnt, and nothing was lost
     assert trained.extractor.config.relation_threshold == before.config.relation_threshold
+
+
+def test_calibration_is_kept_only_for_the_labels_it_was_fitted_to(
+    articles: wasl.Corpus, model_folder: Path, quick: TrainingConfig
+) -> None:
+    start = load_start(model_folder)
+    assert start.extractor is not None
+    start.extractor.config = replace(
+        start.extractor.config, entity_threshold=0.7, entity_calibration=Calibration(0.5, -1.0)
+    )
+    part = articles.select(["005"])
+    same = train(part, encoder=start, config=replace(quick, epochs=1)).extractor.config
+    assert (same.entity_threshold, same.entity_calibration) == (0.7, Calibration(0.5, -1.0))
+    document = Document("هواوي في الصين", (Entity("T1", "THING", 0, 5, "هواوي"),))
+    others = Corpus(Schema.parse("[entities]\nTHING\n"), {"x": document})
+    new = train(others, encoder=start, config=replace(quick, epochs=1)).extractor.config
+    assert (new.entity_threshold, new.entity_calibration) == (0.0, Calibration())
 
 
 def test_what_is_not_set_follows_from_the_start() -> None:

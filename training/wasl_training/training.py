@@ -107,7 +107,8 @@ def train(
     set_seed(config.seed)  # after the encoder was loaded, which draws random numbers of its own
     network = Network(corpus.schema, start.encoder_config, copy.deepcopy(start.encoder))
     kept = keep_shared_rows(network, start.extractor.network) if start.extractor else ([], [])
-    extractor_config = _extractor_config(corpus, start, config)
+    knows_all = kept == (list(corpus.schema.entities), list(corpus.schema.relation_labels))
+    extractor_config = _extractor_config(corpus, start, config, knows_all)
     text_encoder = TextEncoder(start.tokenizer, extractor_config.max_pieces, extractor_config.context_pieces)
     dataset = WindowDataset(documents, corpus.schema, text_encoder, config)
     if dataset.problems and not skip_invalid:
@@ -116,7 +117,6 @@ def train(
         raise CorpusError([Problem("empty corpus", "no words to train on", folder or Path("."))])
 
     extractor = Extractor(network, start.tokenizer, extractor_config)
-    knows_all = kept == (list(corpus.schema.entities), list(corpus.schema.relation_labels))
     config = config.resolved(len(dataset), knows_all)
     for one in (auxiliary or {}).values():
         if one.joint:
@@ -174,7 +174,7 @@ def choose_dev(corpus: Corpus, dev: list[str] | None, config: TrainingConfig) ->
     return sorted(random.Random(config.seed).sample(ids, max(2, round(config.dev_fraction * len(ids)))))
 
 
-def _extractor_config(corpus: Corpus, start: Start, config: TrainingConfig) -> ExtractorConfig:
+def _extractor_config(corpus: Corpus, start: Start, config: TrainingConfig, knows_all: bool) -> ExtractorConfig:
     max_pieces = min(config.max_pieces, start.limit)
     plain = ExtractorConfig(
         corpus.schema.source,
@@ -184,8 +184,8 @@ def _extractor_config(corpus: Corpus, start: Start, config: TrainingConfig) -> E
         relation_threshold=UNCALIBRATED_THRESHOLD,
         base=start.name,
     )
-    if start.extractor is None:
-        return plain
+    if start.extractor is None or not knows_all:
+        return plain  # what was fitted to other labels says nothing of new ones
     old = start.extractor.config  # its calibration is kept until documents are at hand to fit a new one
     return replace(
         plain,
