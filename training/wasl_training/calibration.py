@@ -9,7 +9,7 @@ import numpy as np
 
 from wasl.alignment import align
 from wasl.config import Calibration, ExtractorConfig
-from wasl.decoding import Spans, calibrated, decode_relations
+from wasl.decoding import Spans, calibrated, decode_relations, logit
 from wasl.document import Document
 from wasl.extractor import Extractor
 
@@ -54,7 +54,7 @@ def calibrate(extractor: Extractor, documents: dict[str, Document]) -> Extractor
     readings = [reading for document in documents.values() if (reading := _read(bare, document))]
     if not readings:
         return extractor.config
-    entity_logits = np.concatenate([_logit(r.spans.scores) for r in readings])
+    entity_logits = np.concatenate([logit(np.log(r.spans.scores)) for r in readings])
     relation_logits = np.concatenate([r.given_logits for r in readings])
     relation_right = np.concatenate([r.given_right for r in readings])
     config = replace(
@@ -63,7 +63,7 @@ def calibrate(extractor: Extractor, documents: dict[str, Document]) -> Extractor
         relation_calibration=platt(relation_logits, relation_right),
     )
     readings = [
-        replace(r, spans=replace(r.spans, scores=calibrated(_logit(r.spans.scores), config.entity_calibration)))
+        replace(r, spans=replace(r.spans, scores=calibrated(logit(np.log(r.spans.scores)), config.entity_calibration)))
         for r in readings
     ]
     config = replace(config, entity_threshold=_best_entity_threshold(readings, config))
@@ -99,11 +99,6 @@ def _read(bare: Extractor, document: Document) -> _Reading | None:
         spans, np.array(place, dtype=np.int64), *bare.pair_logits(readout, spans), stated, len(gold.entities),
         logits[row, relation], np.array(right, dtype=bool),
     )  # fmt: skip
-
-
-def _logit(probability: np.ndarray) -> np.ndarray:
-    found: np.ndarray = np.log(probability) - np.log1p(-np.minimum(probability, 1 - 1e-12))
-    return found
 
 
 def platt(logits: np.ndarray, right: np.ndarray) -> Calibration:
