@@ -36,6 +36,7 @@ from wasl_training import TrainingConfig, evaluate, train
 from wasl_training.auxiliary import Auxiliary
 from wasl_training.calibration import calibrate
 from wasl_training.committee import committee
+from wasl_training.export import export
 from wasl_training.masking import MaskingConfig, adapt
 from wasl_training.raw import read_articles
 from wasl_training.report import TrainingTable
@@ -57,9 +58,10 @@ def main() -> None:
     stages = Stages(recipe, options.data, options.output, options.encoder, options.seed)
     for stage in recipe["stages"]:
         stages.run(stage)
-    extractor = wasl.load(options.output / recipe["stages"][-1]["name"])
+    extractor = wasl.load(options.output / recipe["stages"][-1]["name"], engine="torch")
     extractor.config = replace(extractor.config, base=recipe["base"])
     extractor.save_pretrained(options.output / "embedded")
+    export(extractor, options.output / "embedded", compact=True)
 
 
 class Stages:
@@ -117,7 +119,7 @@ class Stages:
         with TrainingTable() as progress:
             trained = train(
                 self.corpus, output, encoder=start, also=self.also, auxiliary=beside, dev=self.dev,
-                config=TrainingConfig(**settings), resume=True, progress=progress,
+                config=TrainingConfig(export=False, **settings), resume=True, progress=progress,
                 command=f"python scripts/train_embedded.py (stage {output.name})",
             )  # fmt: skip
         if trained.epochs:
@@ -129,7 +131,7 @@ class Stages:
         """The mean of the weights of models trained one from another (Wortsman et al. 2022, arXiv 2203.05482)."""
         if (output / WEIGHTS).is_file():
             return
-        extractors = [wasl.load(self.output / name) for name in names]
+        extractors = [wasl.load(self.output / name, engine="torch") for name in names]
         weights = [e.network.state_dict() for e in extractors]
         mean = {key: torch.stack([w[key].float() for w in weights]).mean(dim=0) for key in weights[0]}
         extractors[0].network.load_state_dict(mean)
@@ -156,7 +158,7 @@ class Stages:
         """
         if (output / SCHEMA_FILE).is_file():
             return
-        extractor = committee([wasl.load(self.output / name) for name in teachers])
+        extractor = committee([wasl.load(self.output / name, engine="torch") for name in teachers])
         self.calibrate(extractor)
         known = {
             run for document in self.corpus.documents.values() for line in sentences(document.text)

@@ -93,7 +93,9 @@ def sentencepiece_encoder(articles: wasl.Corpus, tmp_path_factory: pytest.TempPa
 @pytest.fixture(scope="session")
 def quick() -> TrainingConfig:
     """Settings for a training that takes a second."""
-    return TrainingConfig(epochs=2, batch_size=8, max_pieces=64, encoder_rate=5e-3, head_rate=5e-3, precision="fp32")
+    return TrainingConfig(
+        epochs=2, batch_size=8, max_pieces=64, encoder_rate=5e-3, head_rate=5e-3, precision="fp32", export=False
+    )
 
 
 @pytest.fixture(scope="session")

@@ -25,9 +25,11 @@ __all__ = [
 ]  # fmt: skip
 
 
-def load(name: str | Path = EMBEDDED, device: str | None = None) -> Extractor:
+def load(
+    name: str | Path = EMBEDDED, device: str | None = None, *, engine: str | None = None, threads: int | None = None
+) -> Extractor:
     """Load an extractor from a folder, a hub id, or the package itself; see `Extractor.from_pretrained`."""
-    return Extractor.from_pretrained(name, device)
+    return Extractor.from_pretrained(name, device, engine=engine, threads=threads)
 
 
 def predict(text: str) -> Document:

@@ -33,7 +33,8 @@ class ExtractorConfig:
         annotation_conf: the schema, as the text of its `annotation.conf`.
         encoder: the encoder's Hugging Face configuration.
         max_pieces: most pieces in a window, special tokens included.
-        context_pieces: pieces of earlier sentences repeated at the start of a window.
+        context_pieces: pieces of earlier sentences repeated at the start of a window; none by default, as they cost
+            time and give nothing (docs/experiments.md).
         entity_calibration, relation_calibration: how raw scores become probabilities.
         entity_threshold: least probability of an entity that is returned, 0 to 1.
         relation_threshold: least probability, given its two entities, of a relation that is returned, 0 to 1.
@@ -44,7 +45,7 @@ class ExtractorConfig:
     annotation_conf: str
     encoder: dict[str, Any]
     max_pieces: int = 192
-    context_pieces: int = 48
+    context_pieces: int = 0
     entity_calibration: Calibration = field(default_factory=Calibration)
     relation_calibration: Calibration = field(default_factory=Calibration)
     entity_threshold: float = 0.0

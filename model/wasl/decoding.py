@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,7 +133,7 @@ def decode_entities(
     proclitic_logits: np.ndarray,
     words: Words,
     schema: Schema,
-    slices: list[slice],
+    slices: Sequence[slice],
     calibration: Calibration,
     threshold: float,
 ) -> Spans:

@@ -88,7 +88,7 @@ class TextEncoder:
         context_pieces: how much of the sentences before is repeated at the start of a window, for context.
     """
 
-    def __init__(self, tokenizer: Tokenizer, max_pieces: int = 192, context_pieces: int = 48) -> None:
+    def __init__(self, tokenizer: Tokenizer, max_pieces: int = 192, context_pieces: int = 0) -> None:
         self.tokenizer = tokenizer
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()

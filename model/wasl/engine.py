@@ -1,80 +1,84 @@
-"""Runs the network over windows, whatever text they are from: numpy in, numpy out."""
+"""What runs a network over windows, whatever text they are from: numpy in, numpy out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
-import torch
 
 from wasl.encoding import Encoded, Window
-from wasl.network import Network, collate
+from wasl.pairs import PairIndex, index_pairs
 
-PIECES_IN_BATCH = 2048  # padded pieces in one encoder pass
-PAIRS_IN_BATCH = 1024
+PAIRS_IN_BATCH = 2048
+
+# Vectors, tag logits and proclitic logits of a window's own words.
+WordArrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-class Engine(Protocol):
-    """What `Extractor` needs of an engine."""
+class Engine(ABC):
+    """Runs a network.
 
-    def run_windows(self, windows: Sequence[tuple[Encoded, Window]]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    Attributes:
+        relations: how many relation logits a pair has.
+    """
+
+    relations: int
+
+    @abstractmethod
+    def run_windows(self, windows: Sequence[tuple[Encoded, Window]]) -> list[WordArrays]:
         """Vectors, tag logits and proclitic logits of each window's own words, in the order given."""
 
-    def run_pairs(self, vectors: np.ndarray, spans: np.ndarray, labels: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-        """Relation logits; see `Network.score_pairs`."""
+    def start_windows(self, windows: Sequence[tuple[Encoded, Window]]) -> Callable[[], list[WordArrays]]:
+        """Start on them; the function returned waits for the result. Where an engine cannot, all is done here."""
+        found = self.run_windows(windows)
+        return lambda: found
 
-
-class TorchEngine:
-    """The network on torch, on a CPU in fp32 or on a GPU in bf16."""
-
-    def __init__(self, network: Network, pad_id: int, device: str = "cpu") -> None:
-        self.network = network.to(device).eval()
-        self.pad_id = pad_id
-
-    @property
-    def device(self) -> str:
-        """Where the network is now; a trainer may have moved it."""
-        return next(self.network.parameters()).device.type
-
-    def run_windows(self, windows: Sequence[tuple[Encoded, Window]]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        results: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = [_NOTHING] * len(windows)
-        order = sorted(range(len(windows)), key=lambda i: len(windows[i][1].pieces))
-        for group in _by_budget(order, [len(windows[i][1].pieces) for i in order]):
-            batch = collate([windows[i] for i in group], self.pad_id)
-            with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=self.device != "cpu"):
-                out = self.network(batch.to(self.device))
-            arrays = [t.float().cpu().numpy() for t in (out.vectors, out.tags, out.proclitics)]
-            edges = np.cumsum([0] + [windows[i][1].own[1] - windows[i][1].own[0] for i in group])
-            for i, low, high in zip(group, edges, edges[1:], strict=False):
-                vectors, tags, proclitics = (a[low:high] for a in arrays)
-                results[i] = (vectors, tags, proclitics)
-        return results
+    @abstractmethod
+    def run_index(self, vectors: np.ndarray, index: PairIndex) -> np.ndarray:
+        """Relation logits of indexed pairs; see `wasl.network.Network.score_pairs`."""
 
     def run_pairs(self, vectors: np.ndarray, spans: np.ndarray, labels: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+        """Relation logits.
+
+        Args:
+            vectors: shape (words, hidden): of all words of a text.
+            spans, labels, pairs: see `wasl.pairs.index_pairs`; the pairs in text order.
+
+        Returns:
+            shape (pairs, relations), without the schema's mask.
+        """
         if not len(pairs):
-            return np.zeros((0, len(self.network.schema.relations)), np.float32)
+            return np.zeros((0, self.relations), np.float32)
         parts = []
         for chunk in np.array_split(pairs, -(-len(pairs) // PAIRS_IN_BATCH)):
             used, renumbered = np.unique(chunk, return_inverse=True)
             low, high = spans[used, 0].min(), spans[used, 1].max()  # pairs are in text order: a chunk spans few words
-            arrays = (vectors[low:high], spans[used] - low, labels[used], renumbered.reshape(-1, 2))
-            tensors = [torch.from_numpy(np.ascontiguousarray(a)).to(self.device) for a in arrays]
-            with torch.inference_mode():
-                parts.append(self.network.score_pairs(*tensors).float().cpu().numpy())
+            index = index_pairs(spans[used] - low, labels[used], renumbered.reshape(-1, 2))
+            parts.append(self.run_index(vectors[low:high], index))
         return np.concatenate(parts)
 
 
-_NOTHING = (np.zeros((0, 0), np.float32),) * 3
+def available_cores() -> int:
+    """Processor cores that this process may use: those it is bound to, and no more than its container is given."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for file, parse in ((Path("/sys/fs/cgroup/cpu.max"), _cgroup2), (Path("/sys/fs/cgroup/cpu"), _cgroup1)):
+        try:
+            quota = parse(file)
+        except (OSError, ValueError):
+            continue
+        if quota:
+            return max(1, min(cores, round(quota)))
+    return cores
 
 
-def _by_budget(order: list[int], lengths: list[int]) -> Iterator[list[int]]:
-    """Groups of windows, shortest first, that stay under the budget when padded to the longest of the group."""
-    group: list[int] = []
-    for i, length in zip(order, lengths, strict=True):
-        if group and (len(group) + 1) * length > PIECES_IN_BATCH:
-            yield group
-            group = []
-        group.append(i)
-    if group:
-        yield group
+def _cgroup2(file: Path) -> float:
+    quota, period = file.read_text().split()
+    return 0.0 if quota == "max" else int(quota) / int(period)
+
+
+def _cgroup1(folder: Path) -> float:
+    quota = int((folder / "cpu.cfs_quota_us").read_text())
+    return max(0.0, quota / int((folder / "cpu.cfs_period_us").read_text()))

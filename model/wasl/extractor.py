@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,13 +17,13 @@ from wasl.config import ExtractorConfig
 from wasl.decoding import Spans, candidate_pairs, decode_entities, decode_relations
 from wasl.document import Document, Entity, Relation
 from wasl.encoding import Encoded, TextEncoder
-from wasl.errors import ArgumentError, ModelError
-from wasl.pretrained import EMBEDDED, resolve
+from wasl.errors import ArgumentError, ModelError, WaslError
+from wasl.pretrained import EMBEDDED, GRAPHS, resolve
 from wasl.schema import Schema
 from wasl.text import skip_letters
 
 if TYPE_CHECKING:
-    from wasl.engine import Engine
+    from wasl.engine import Engine, WordArrays
     from wasl.network import Network
 
 CONFIG, WEIGHTS, TOKENIZER, CARD = "config.json", "model.safetensors", "tokenizer.json", "README.md"
@@ -54,69 +55,82 @@ class Extractor:
     [('علي بابا', 'ORG'), ('Qwen', 'MODEL')]
     """
 
-    def __init__(self, network: Network, tokenizer: Tokenizer, config: ExtractorConfig, device: str = "cpu") -> None:
-        from wasl.engine import TorchEngine
-        from wasl.network import tag_slices
-
-        self.network = network
+    def __init__(self, engine: Engine, tokenizer: Tokenizer, config: ExtractorConfig) -> None:
+        self.engine = engine
         self.config = config
-        self.schema: Schema = network.schema
+        self.schema: Schema = config.schema
         self.text_encoder = TextEncoder(tokenizer, config.max_pieces, config.context_pieces)
-        self.slices = tag_slices(self.schema)
-        self.engine: Engine = TorchEngine(network, pad_id(tokenizer), device)
+        self.folder: Path | None = None  # where it was loaded from
 
     @classmethod
-    def from_pretrained(cls, name: str | Path = EMBEDDED, device: str | None = None) -> Extractor:
+    def from_pretrained(
+        cls,
+        name: str | Path = EMBEDDED,
+        device: str | None = None,
+        *,
+        engine: str | None = None,
+        threads: int | None = None,
+    ) -> Extractor:
         """Load an extractor.
 
         Args:
             name: a folder that `save_pretrained` wrote, a hub id, or `embedded`.
-            device: a torch device; a GPU where there is one, else the CPU, where None.
+            device: `cpu`, or a torch device such as `cuda`, which needs `wasl[train]`; the CPU where None.
+            engine: `onnx` or `torch`; where None, `onnx` on a CPU if the folder has graphs, else `torch`.
+            threads: processor cores to use, with ONNX Runtime; all that the process may use, where None.
 
         Raises:
-            ModelError: it is not there, damaged, made by another version, or only an encoder.
+            ModelError: it is not there, damaged, made by another version, only an encoder, or needs torch, which is not
+                installed.
+            ArgumentError: there is no such engine, or it does not run on such a device.
         """
         folder = resolve(name)
         for file in (CONFIG, WEIGHTS, TOKENIZER):
             if not (folder / file).is_file():
                 raise ModelError(f"{folder}: no {file} in it; a wasl model folder has {CONFIG}, {WEIGHTS}, {TOKENIZER}")
         config = ExtractorConfig.read(folder / CONFIG)
-        import torch
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        from wasl.network import Network
-
-        network = Network(config.schema, config.encoder)
-        try:
-            weights = {k: v.float() for k, v in load_file(folder / WEIGHTS).items()}
-            network.load_state_dict(weights)
-        except (SafetensorError, RuntimeError) as error:
-            raise ModelError(
-                f"{folder / WEIGHTS}: the weights do not fit {CONFIG} ({str(error).splitlines()[0]}); "
-                "the folder is damaged or mixed from two models, copy or train it again"
-            ) from error
         try:
             tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         except Exception as error:  # tokenizers raises nothing narrower
             raise ModelError(f"{folder / TOKENIZER}: damaged ({error}); copy or train the model again") from error
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return cls(network, tokenizer, config, device)
+        extractor = cls(_load_engine(folder, config, pad_id(tokenizer), device, engine, threads), tokenizer, config)
+        extractor.folder = folder
+        return extractor
+
+    @property
+    def network(self) -> Network:
+        """The torch network.
+
+        Raises:
+            ModelError: the extractor runs on another engine.
+        """
+        network: Network | None = getattr(self.engine, "network", None)
+        if network is None:
+            raise ModelError("this extractor has no torch network; load it with engine='torch'")
+        return network
 
     def save_pretrained(self, folder: str | Path, card: str = "") -> None:
-        """Write the model folder: configuration, weights (fp16), tokenizer, and the model card where one is given."""
-        import torch
-        from safetensors.torch import save_file
+        """Write the model folder: configuration, weights (fp16), tokenizer, and the model card where one is given.
 
+        Graphs that are there already are of other weights and are deleted; `wasl export` makes new ones. An extractor
+        that runs on ONNX Runtime is copied, with its graphs, from where it was loaded.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        files = [WEIGHTS, TOKENIZER, CONFIG] + [CARD] * bool(card)
-        state = {k: v.detach().cpu().to(torch.float16).contiguous() for k, v in self.network.state_dict().items()}
-        save_file(state, folder / f"{WEIGHTS}.part", metadata={"format": "pt"})
+        files = [TOKENIZER, CONFIG] + [CARD] * bool(card)
         self.text_encoder.tokenizer.save(str(folder / f"{TOKENIZER}.part"))
         self.config.write(folder / f"{CONFIG}.part")
         if card:
             (folder / f"{CARD}.part").write_text(card, encoding="utf-8")
+        if hasattr(self.engine, "save"):
+            self.engine.save(folder / f"{WEIGHTS}.part")
+            files.append(WEIGHTS)
+            for graph in GRAPHS:
+                (folder / graph).unlink(missing_ok=True)
+        elif self.folder is not None and self.folder.resolve() != folder.resolve():
+            for file in (*GRAPHS, WEIGHTS):
+                shutil.copyfile(self.folder / file, folder / f"{file}.part")
+                files.append(file)
         for file in files:  # all are there before the first takes its place
             (folder / f"{file}.part").replace(folder / file)
 
@@ -150,22 +164,33 @@ class Extractor:
         if batch_size < 1:
             raise ArgumentError(f"batch_size={batch_size}: must be 1 or more")
         source = iter(texts)
-        while chunk := list(itertools.islice(source, batch_size)):
-            for readout in self.read(chunk):
-                yield self.decode(readout)
+        ahead: Callable[[], list[Readout]] | None = None
+        failed: WaslError | None = None
+        while not failed and (chunk := list(itertools.islice(source, batch_size))):
+            try:
+                started = self._start(chunk)  # computed while the chunk before is decoded
+            except WaslError as error:
+                failed, started = error, None  # raised once the texts before have been given
+            if ahead:
+                yield from map(self.decode, ahead())
+            ahead = started
+        if ahead:
+            yield from map(self.decode, ahead())
+        if failed:
+            raise failed
 
     def read(self, texts: list[str]) -> list[Readout]:
         """One pass of the network over the words of each text."""
+        return self._start(texts)()
+
+    def _start(self, texts: list[str]) -> Callable[[], list[Readout]]:
         encoded = [self.text_encoder.encode(text) for text in texts]
-        results = iter(self.engine.run_windows([(e, w) for e in encoded for w in e.windows]))
-        readouts = []
-        for e in encoded:
-            parts = [next(results) for _ in e.windows]
-            if parts:
-                readouts.append(Readout(e, *(np.concatenate(column) for column in zip(*parts, strict=True))))
-            else:
-                empty = np.zeros((0, 0), np.float32)
-                readouts.append(Readout(e, empty, empty, empty))
+        wait = self.engine.start_windows([(e, w) for e in encoded for w in e.windows])
+
+        def readouts() -> list[Readout]:
+            results = iter(wait())
+            return [_joined(e, [next(results) for _ in e.windows]) for e in encoded]
+
         return readouts
 
     def decode(self, readout: Readout) -> Document:
@@ -178,7 +203,7 @@ class Extractor:
 
     def decode_spans(self, readout: Readout) -> Spans:
         return decode_entities(
-            readout.tags, readout.proclitics, readout.encoded.words, self.schema, self.slices,
+            readout.tags, readout.proclitics, readout.encoded.words, self.schema, self.schema.tag_slices,
             self.config.entity_calibration, self.config.entity_threshold,
         )  # fmt: skip
 
@@ -221,6 +246,40 @@ class Extractor:
             Relation(f"R{n}", self.schema.relation_labels[r], entities[h], entities[t], round(score, 4))
             for n, ((h, t, r), score) in enumerate(zip(found[order].tolist(), scores[order].tolist(), strict=True), 1)
         )
+
+
+def _joined(encoded: Encoded, parts: list[WordArrays]) -> Readout:
+    """The words of a text's windows, one after the other."""
+    if not parts:
+        return Readout(encoded, *(np.zeros((0, 0), np.float32),) * 3)
+    return Readout(encoded, *(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _load_engine(
+    folder: Path, config: ExtractorConfig, pad: int, device: str | None, engine: str | None, threads: int | None
+) -> Engine:
+    """The engine that was asked for, or the best there is; torch is imported only where it is needed."""
+    on_cpu = device in (None, "cpu")
+    has_graphs = all((folder / graph).is_file() for graph in GRAPHS)
+    chosen = engine or ("onnx" if on_cpu and has_graphs else "torch")
+    if chosen == "onnx":
+        if not on_cpu:
+            raise ArgumentError(f"device={device!r}: the ONNX engine runs on the CPU; leave out engine or device")
+        if not has_graphs:
+            raise ModelError(f"{folder}: no {' and '.join(GRAPHS)} in it; make them with `wasl export {folder}`")
+        from wasl.onnx_engine import OnnxEngine
+
+        return OnnxEngine(folder, config, threads)
+    if chosen != "torch":
+        raise ArgumentError(f"engine={engine!r}: choose onnx or torch")
+    try:
+        from wasl.torch_engine import TorchEngine
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"{folder}: needs {error.name}, which is not installed: pip install 'wasl[train]'"
+            + ("" if has_graphs else f", or copy the folder with the {' and '.join(GRAPHS)} that training writes")
+        ) from error
+    return TorchEngine.load(folder / WEIGHTS, config, pad, device or "cpu")
 
 
 def pad_id(tokenizer: Tokenizer) -> int:

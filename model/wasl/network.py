@@ -1,24 +1,24 @@
 """The network: one encoder pass gives word vectors; light heads on them give entities, proclitics and relations.
 
-Of this package only this module and `engine` import torch.
+Of this package only this module and `torch_engine` import torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import AutoConfig, AutoModel
 
 from wasl.encoding import LETTER_CLASSES, LETTERS, LONGEST_PROCLITIC, Encoded, Window
+from wasl.pairs import BUCKETS, LEVELS, PairIndex
 from wasl.schema import Schema
 
-DISTANCES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # upper edges of the buckets of words between head and tail
 TYPE_WIDTH = 32
 DISTANCE_WIDTH = 16
 LETTER_WIDTH = 16
@@ -92,12 +92,6 @@ class WordOutput:
     proclitics: Tensor
 
 
-def tag_slices(schema: Schema) -> list[slice]:
-    """Where each tag layer stands in the tag logits. A layer of n labels has 2n + 1 tags: O, then B and I of each."""
-    edges = np.cumsum([0] + [2 * len(layer) + 1 for layer in schema.tag_layers])
-    return [slice(int(a), int(b)) for a, b in pairwise(edges)]
-
-
 class Network(nn.Module):
     """Encoder, entity head, proclitic head and relation head.
 
@@ -117,7 +111,7 @@ class Network(nn.Module):
         # Vectors of one encoder's words all point much the same way (e5's have cosines above 0.7): without this the
         # heads learn from a few articles several times more slowly (docs/experiments.md).
         self.norm = nn.LayerNorm(hidden)
-        self.tags = nn.Linear(hidden, tag_slices(schema)[-1].stop)
+        self.tags = nn.Linear(hidden, schema.tag_slices[-1].stop)
 
         self.letters = nn.Embedding(LETTER_CLASSES, LETTER_WIDTH, padding_idx=0)
         self.proclitics = nn.Sequential(
@@ -126,15 +120,13 @@ class Network(nn.Module):
 
         between = hidden // 2
         self.types = nn.Embedding(len(schema.entities), TYPE_WIDTH)
-        self.distances = nn.Embedding(2 * (len(DISTANCES) + 1), DISTANCE_WIDTH)
+        self.distances = nn.Embedding(BUCKETS, DISTANCE_WIDTH)
         self.between = nn.Linear(hidden, between)
         self.nothing_between = nn.Parameter(torch.zeros(between))
         self.pair = nn.Sequential(
             nn.Linear(2 * hidden + between + 2 * TYPE_WIDTH + DISTANCE_WIDTH, 256), nn.GELU(), nn.Dropout(dropout)
         )
         self.relations = nn.Linear(256, max(len(schema.relations), 1))
-        self.distance_edges: Tensor
-        self.register_buffer("distance_edges", torch.tensor(DISTANCES), persistent=False)
 
     def forward(self, batch: WindowBatch) -> WordOutput:
         """One encoder pass; a word's vector is the mean over all of its pieces (the first piece of an Arabic word is
@@ -144,69 +136,61 @@ class Network(nn.Module):
         states = states.float().flatten(0, 1)
         sums = states.new_zeros(batch.words, states.shape[1]).index_add_(0, batch.link_words, states[batch.link_pieces])
         counts = torch.bincount(batch.link_words, minlength=batch.words).clamp_(min=1)
-        vectors = self.norm(sums / counts.unsqueeze(1))
-        dropped = self.dropout(vectors)
-        letters = self.letters(batch.letters).flatten(1)
-        return WordOutput(vectors, self.tags(dropped), self.proclitics(torch.cat([dropped, letters], dim=1)))
+        return self.read_words(sums / counts.unsqueeze(1), batch.letters)
 
-    def score_pairs(self, vectors: Tensor, spans: Tensor, labels: Tensor, pairs: Tensor) -> Tensor:
-        """Relation logits.
+    def read_words(self, means: Tensor, letters: Tensor) -> WordOutput:
+        """Vectors and logits of words.
+
+        Args:
+            means: shape (words, hidden): of the encoder's states of each word's pieces.
+            letters: shape (words, LETTERS).
+        """
+        vectors = self.norm(means)
+        dropped = self.dropout(vectors)
+        spelling = self.letters(letters).flatten(1)
+        return WordOutput(vectors, self.tags(dropped), self.proclitics(torch.cat([dropped, spelling], dim=1)))
+
+    def score_pairs(self, vectors: Tensor, index: PairIndex) -> Tensor:
+        """Relation logits of pairs of entities.
+
+        The first layer reads both entities, the words between, both types and the distance. What it makes of an entity
+        or a gap is computed once and shared by all pairs that have it.
 
         Args:
             vectors: shape (words, hidden): word vectors.
-            spans: shape (entities, 2): first and last-plus-one word.
-            labels: shape (entities,): indices into the schema's entity labels.
-            pairs: shape (pairs, 2): head and tail, indices of entities.
+            index: the pairs, as tensors.
 
         Returns:
             shape (pairs, relations), without the schema's mask.
         """
-        means = _mean_over(vectors, spans)
-        head, tail = pairs.unbind(1)
-        left = torch.where(spans[head, 0] <= spans[tail, 0], head, tail)
-        right = head + tail - left
-        gap_start = spans[left, 1]
-        gap = (spans[right, 0] - gap_start).clamp(min=0)
-        bucket = torch.bucketize(gap, self.distance_edges)
-        bucket = bucket + (left != head).long() * (len(DISTANCES) + 1)
-        features = [
-            self.dropout(means[head]),
-            self.dropout(means[tail]),
-            self._max_between(vectors, gap_start, gap),
-            self.types(labels[head]),
-            self.types(labels[tail]),
-            self.distances(bucket),
-        ]
-        logits: Tensor = self.relations(self.pair(torch.cat(features, dim=1)))
+        means = (vectors[index.entity_words] * index.entity_shares.unsqueeze(-1)).sum(dim=1)
+        between = self._max_between(vectors, index.gaps, index.gap_filled)
+        head, tail, gap, distance = index.pairs.unbind(1)
+        types = self.types(index.labels)
+        first = self.pair[0]
+        assert isinstance(first, nn.Linear)
+        parts = (self.dropout(means), self.dropout(means), between, types, types, self.distances.weight)
+        weights = torch.split(first.weight, [part.shape[1] for part in parts], dim=1)
+        of_head, of_tail, of_gap, head_type, tail_type, of_distance = (
+            functional.linear(part, weight) for part, weight in zip(parts, weights, strict=True)
+        )
+        summed = (of_head + head_type)[head] + (of_tail + tail_type)[tail] + of_gap[gap] + of_distance[distance]
+        logits: Tensor = self.relations(self.pair[1:](summed + first.bias))
         return logits
 
-    def _max_between(self, vectors: Tensor, start: Tensor, length: Tensor) -> Tensor:
-        """Elementwise maximum over `length` words from `start`, each projected; a learnt vector where there is none.
+    def _max_between(self, vectors: Tensor, gaps: Tensor, filled: Tensor) -> Tensor:
+        """Elementwise maximum over the words of each gap, each projected; a learnt vector where there are none.
 
-        Pairs with the same gap share the work; the padded gather is as wide as the longest gap.
+        Maxima over runs of 1, 2, 4, ... words from every word on; two such runs cover any gap.
         """
-        projected = self.between(self.dropout(vectors))
-        keys, inverse = torch.unique(torch.stack([start, length], dim=1), dim=0, return_inverse=True)
-        out = self.nothing_between.expand(len(keys), -1).clone()
-        some = torch.nonzero(keys[:, 1] > 0).squeeze(1)
-        if len(some):
-            steps = torch.arange(int(keys[:, 1].max()), device=vectors.device)
-            start_, length_ = keys[some].split(1, dim=1)
-            index = torch.minimum(start_ + steps, start_ + length_ - 1)  # repeats the last word: no change to the max
-            out[some] = projected[index].amax(dim=1).to(out.dtype)  # autocast projects in bf16
-        return out[inverse]
-
-
-def _mean_over(vectors: Tensor, spans: Tensor) -> Tensor:
-    """Mean vector of each span; shape (spans, hidden)."""
-    lengths = spans[:, 1] - spans[:, 0]
-    owner = torch.repeat_interleave(torch.arange(len(spans), device=vectors.device), lengths)
-    offset = torch.arange(len(owner), device=vectors.device) - torch.repeat_interleave(
-        lengths.cumsum(0) - lengths, lengths
-    )
-    words = vectors[spans[owner, 0] + offset]
-    sums = vectors.new_zeros(len(spans), vectors.shape[1]).index_add_(0, owner, words)
-    return sums / lengths.unsqueeze(1)
+        runs = [self.between(self.dropout(vectors))]
+        words = runs[0].shape[0]  # `len` would be fixed when the graph is exported
+        here = torch.arange(words, device=vectors.device)
+        for level in range(LEVELS - 1):
+            runs.append(torch.maximum(runs[-1], runs[-1][(here + 2**level).clamp(max=words - 1)]))
+        flat = torch.cat(runs)
+        first, second = gaps[:, 0] * words + gaps[:, 1], gaps[:, 0] * words + gaps[:, 2]
+        return torch.maximum(flat[first], flat[second]) * filled + self.nothing_between * (1 - filled)
 
 
 def make_encoder(config: dict[str, Any]) -> nn.Module:
@@ -284,7 +268,7 @@ def _matching_tag_rows(new: Schema, old: Schema) -> list[tuple[int, int]]:
 def _tag_rows(schema: Schema) -> list[tuple[tuple[tuple[str, ...], int, str], int]]:
     """((labels of the layer, how many such layers came before, tag), row of the entity head) of every tag."""
     rows = []
-    for k, (layer, where) in enumerate(zip(schema.tag_layers, tag_slices(schema), strict=True)):
+    for k, (layer, where) in enumerate(zip(schema.tag_layers, schema.tag_slices, strict=True)):
         before = schema.tag_layers[:k].count(layer)
         names = ["O"] + [f"{prefix}-{label}" for label in layer for prefix in "BI"]
         rows += [((layer, before, name), where.start + i) for i, name in enumerate(names)]

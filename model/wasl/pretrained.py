@@ -10,7 +10,8 @@ EMBEDDED = "embedded"
 EMBEDDED_FOLDER = Path(__file__).parent / "assets" / "embedded"
 
 # All that is ever fetched: no pickled weights and no code.
-FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "README.md")
+FILES = ("*.json", "*.safetensors", "*.onnx", "*.txt", "*.model", "README.md")
+GRAPHS = ("words.onnx", "pairs.onnx")  # of a model folder: what ONNX Runtime reads instead of the weights
 
 
 def resolve(name: str | Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,12 @@ class Schema:
             return (self.entities,)
         layers = [(label,) for label in self.entities]
         return tuple(layers + [(label,) for label in self.entities if (label, label) in self.containment])
+
+    @cached_property
+    def tag_slices(self) -> tuple[slice, ...]:
+        """Where each tag layer stands in the tag logits. A layer of n labels has 2n + 1 tags: O, then B, I of each."""
+        edges = np.cumsum([0] + [2 * len(layer) + 1 for layer in self.tag_layers]).tolist()
+        return tuple(slice(a, b) for a, b in pairwise(edges))
 
     def may_contain(self, outer: str, inner: str) -> bool:
         return (outer, inner) in self.containment

@@ -20,7 +20,6 @@ from wasl.decoding import (
     logit,
 )
 from wasl.encoding import LONGEST_PROCLITIC, find_word_table
-from wasl.network import tag_slices
 from wasl.schema import Schema
 
 FLAT = Schema.parse(
@@ -49,7 +48,7 @@ def test_viterbi_finds_the_best_lawful_path(seed: int) -> None:
 
 def tags_for(schema: Schema, words: int, *entities: tuple[int, int, str, int]) -> np.ndarray:
     """Logits that say exactly these entities (first, last + 1, label, layer)."""
-    slices = tag_slices(schema)
+    slices = schema.tag_slices
     logits = np.zeros((words, slices[-1].stop))
     for where in slices:
         logits[:, where.start] = 6
@@ -66,7 +65,7 @@ def decode(schema: Schema, text: str, tags: np.ndarray, proclitics: np.ndarray |
     if proclitics is None:
         proclitics = np.zeros((len(words), LONGEST_PROCLITIC + 1))
         proclitics[:, 0] = 9
-    return decode_entities(tags, proclitics, words, schema, tag_slices(schema), Calibration(), threshold)
+    return decode_entities(tags, proclitics, words, schema, schema.tag_slices, Calibration(), threshold)
 
 
 def test_entities_side_by_side_and_to_the_end() -> None:

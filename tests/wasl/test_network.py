@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 
 from wasl.encoding import TextEncoder
 from wasl.network import Network, collate, keep_shared_rows, make_encoder, piece_limit
+from wasl.pairs import PAIR_FIELDS, PairIndex, index_pairs
 from wasl.schema import Schema
 
 SCHEMA = Schema.parse("[entities]\nORG\nLOC\n[relations]\nin\tArg1:ORG, Arg2:LOC\nnear\tArg1:LOC, Arg2:LOC\n")
@@ -19,6 +20,13 @@ CONFIG = {"model_type": "bert", "vocab_size": 600, "hidden_size": 32, "num_hidde
 def network(schema: Schema = SCHEMA, seed: int = 0) -> Network:
     torch.manual_seed(seed)
     return Network(schema, CONFIG).eval()
+
+
+def scored(
+    net: Network, vectors: torch.Tensor, spans: np.ndarray, labels: np.ndarray, pairs: np.ndarray
+) -> torch.Tensor:
+    index = index_pairs(spans, labels, pairs)
+    return net.score_pairs(vectors, PairIndex(*(torch.from_numpy(getattr(index, name)) for name in PAIR_FIELDS)))
 
 
 def test_a_words_vector_is_the_normalised_mean_of_its_pieces(wordpiece_encoder) -> None:  # type: ignore[no-untyped-def]
@@ -38,30 +46,30 @@ def test_a_words_vector_is_the_normalised_mean_of_its_pieces(wordpiece_encoder) 
 def test_pair_scores_do_not_depend_on_the_other_pairs() -> None:
     net = network()
     vectors = torch.randn(20, 32)
-    spans = torch.tensor([[0, 2], [2, 3], [9, 12], [19, 20]])
-    labels = torch.tensor([0, 1, 1, 0])
-    pairs = torch.tensor([[0, 1], [1, 0], [0, 2], [3, 0], [2, 3]])
+    spans = np.array([[0, 2], [2, 3], [9, 12], [19, 20]])
+    labels = np.array([0, 1, 1, 0])
+    pairs = np.array([[0, 1], [1, 0], [0, 2], [3, 0], [2, 3]])
     with torch.no_grad():
-        together = net.score_pairs(vectors, spans, labels, pairs)
-        alone = torch.cat([net.score_pairs(vectors, spans, labels, p[None]) for p in pairs])
+        together = scored(net, vectors, spans, labels, pairs)
+        alone = torch.cat([scored(net, vectors, spans, labels, p[None]) for p in pairs])
     assert torch.allclose(together, alone, atol=1e-5)
 
 
 def test_words_between_matter_and_words_outside_do_not() -> None:
     net = network()
     vectors = torch.randn(10, 32)
-    spans, labels, pairs = torch.tensor([[1, 2], [5, 6]]), torch.tensor([0, 1]), torch.tensor([[0, 1]])
+    spans, labels, pairs = np.array([[1, 2], [5, 6]]), np.array([0, 1]), np.array([[0, 1]])
 
-    def scored(changed: int) -> torch.Tensor:
+    def with_other(changed: int) -> torch.Tensor:
         other = vectors.clone()
         other[changed] += 5
         with torch.no_grad():
-            return net.score_pairs(other, spans, labels, pairs)
+            return scored(net, other, spans, labels, pairs)
 
     with torch.no_grad():
-        plain = net.score_pairs(vectors, spans, labels, pairs)
-    assert not torch.allclose(scored(3), plain)
-    assert torch.equal(scored(8), plain)
+        plain = scored(net, vectors, spans, labels, pairs)
+    assert not torch.allclose(with_other(3), plain)
+    assert torch.equal(with_other(8), plain)
 
 
 def test_shared_rows_are_kept_and_others_fresh() -> None:

@@ -12,8 +12,9 @@ import torch
 import wasl
 from wasl.decoding import log_softmax
 from wasl.errors import ArgumentError
-from wasl.extractor import Extractor
+from wasl.extractor import Extractor, pad_id
 from wasl.schema import Schema
+from wasl.torch_engine import TorchEngine
 from wasl_training.committee import committee
 
 
@@ -23,7 +24,8 @@ def other(extractor: Extractor) -> Extractor:
     with torch.no_grad():
         network.tags.weight.mul_(0.5)
         network.relations.bias.add_(1.0)
-    return Extractor(network, extractor.text_encoder.tokenizer, extractor.config)
+    tokenizer = extractor.text_encoder.tokenizer
+    return Extractor(TorchEngine(network, pad_id(tokenizer)), tokenizer, extractor.config)
 
 
 def test_members_that_agree(extractor: Extractor, articles: wasl.Corpus) -> None:

@@ -13,19 +13,21 @@ import numpy as np
 
 from wasl.decoding import log_softmax
 from wasl.encoding import Encoded, Window
-from wasl.engine import Engine
+from wasl.engine import Engine, WordArrays
 from wasl.errors import ArgumentError
 from wasl.extractor import Extractor
+from wasl.pairs import PairIndex
 
 
-class CommitteeEngine:
+class CommitteeEngine(Engine):
     """The mean of engines' log probabilities; a word's vectors lie side by side."""
 
     def __init__(self, engines: Sequence[Engine], slices: Sequence[slice]) -> None:
         self.engines = engines
         self.slices = slices
+        self.relations = engines[0].relations
 
-    def run_windows(self, windows: Sequence[tuple[Encoded, Window]]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def run_windows(self, windows: Sequence[tuple[Encoded, Window]]) -> list[WordArrays]:
         found = [engine.run_windows(windows) for engine in self.engines]
         return [
             (
@@ -39,12 +41,12 @@ class CommitteeEngine:
     def _log_tags(self, tags: np.ndarray) -> np.ndarray:
         return np.concatenate([log_softmax(tags[:, where]) for where in self.slices], axis=1)
 
-    def run_pairs(self, vectors: np.ndarray, spans: np.ndarray, labels: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    def run_index(self, vectors: np.ndarray, index: PairIndex) -> np.ndarray:
         members = np.split(vectors, len(self.engines), axis=1)
-        found: np.ndarray = np.mean(
-            [e.run_pairs(v, spans, labels, pairs) for e, v in zip(self.engines, members, strict=True)], axis=0
+        logits: np.ndarray = np.mean(
+            [e.run_index(v, index) for e, v in zip(self.engines, members, strict=True)], axis=0
         )
-        return found
+        return logits
 
 
 def committee(extractors: Sequence[Extractor]) -> Extractor:
@@ -58,5 +60,5 @@ def committee(extractors: Sequence[Extractor]) -> Extractor:
         if other.schema != first.schema or other.config.encoder["hidden_size"] != first.config.encoder["hidden_size"]:
             raise ArgumentError("the members of a committee need the same schema and encoders of the same width")
     together = copy.copy(first)
-    together.engine = CommitteeEngine([e.engine for e in extractors], first.slices)
+    together.engine = CommitteeEngine([e.engine for e in extractors], first.schema.tag_slices)
     return together

@@ -44,6 +44,7 @@ class TrainingConfig:
         seed: of weights, order, dropout and augmentation.
         precision: `fp32`, `bf16` (autocast), or `auto`: bf16 where the processor computes in it.
         checkpoint_seconds: least time between two checkpoints that `resume` can go on from.
+        export: whether the finished model folder gets int8 graphs for ONNX Runtime; see `wasl_training.export`.
 
     Raises:
         ArgumentError: a value makes no sense.
@@ -65,6 +66,7 @@ class TrainingConfig:
     seed: int = 0
     precision: str = "auto"
     checkpoint_seconds: float = 120.0
+    export: bool = True
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "epochs"):

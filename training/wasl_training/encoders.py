@@ -57,7 +57,7 @@ def load_start(name: str | Path) -> Start:
     """
     folder = resolve(name)
     if _is_extractor(folder):
-        extractor = Extractor.from_pretrained(folder, device="cpu")
+        extractor = Extractor.from_pretrained(folder, engine="torch")
         encoder = extractor.network.encoder
         tokenizer = extractor.text_encoder.tokenizer
         return Start(

@@ -18,6 +18,7 @@ from wasl.document import Document
 from wasl.encoding import Encoded, TextEncoder, Window
 from wasl.errors import Problem
 from wasl.network import collate
+from wasl.pairs import index_pairs
 from wasl.schema import Schema
 from wasl_training.augmentation import mentions_by_label, replace_mentions, vary_proclitics
 from wasl_training.config import TrainingConfig
@@ -92,8 +93,8 @@ class Collator:
     """Examples to one batch of tensors: those of `wasl.network.WindowBatch`, and the targets.
 
     The targets are `tags`, shape (words, layers), indices into each layer's tags; `starts` and `skips`, shape
-    (entities,), the first words of entities and the letters left out there; `spans`, `entity_labels`, `pairs` as
-    `Network.score_pairs` takes them; `related` and `allowed`, shape (pairs, relations), bool.
+    (entities,), the first words of entities and the letters left out there; those of `wasl.pairs.PairIndex`; `related`
+    and `allowed`, shape (pairs, relations), bool.
     """
 
     def __init__(self, schema: Schema, pad: int) -> None:
@@ -124,8 +125,8 @@ class Collator:
         pair = np.concatenate(pairs)
         arrays = {
             "tags": np.concatenate(tags), "starts": np.concatenate(starts), "skips": np.concatenate(skips),
-            "spans": np.concatenate(spans), "entity_labels": label, "pairs": pair, "related": np.concatenate(related),
-            "allowed": self.schema.allowed[label[pair[:, 0]], label[pair[:, 1]]],
+            "related": np.concatenate(related), "allowed": self.schema.allowed[label[pair[:, 0]], label[pair[:, 1]]],
+            **vars(index_pairs(np.concatenate(spans), label, pair)),
         }  # fmt: skip
         return {**batch, **{k: torch.from_numpy(v) for k, v in arrays.items()}}
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wasl.network import Network, WindowBatch, tag_slices
+from wasl.network import Network, WindowBatch
+from wasl.pairs import PAIR_FIELDS, PairIndex
 
 BATCH_FIELDS = tuple(WindowBatch.__dataclass_fields__)
 
@@ -25,7 +26,7 @@ class JointLoss(nn.Module):
         super().__init__()
         self.network = network
         self.relation_weight = relation_weight
-        self.slices = tag_slices(network.schema)
+        self.slices = network.schema.tag_slices
 
     def forward(self, **batch: Any) -> dict[str, Tensor]:
         out = self.network(WindowBatch(**{name: batch[name] for name in BATCH_FIELDS}))
@@ -46,7 +47,7 @@ class JointLoss(nn.Module):
             # Every parameter takes part in every step, which training on several devices relies on.
             head = [p.sum() for name, p in self.network.named_parameters() if name.split(".")[0] in RELATION_HEAD]
             return torch.stack(head).sum() * 0
-        logits = self.network.score_pairs(vectors, batch["spans"], batch["entity_labels"], batch["pairs"]).float()
+        logits = self.network.score_pairs(vectors, PairIndex(*(batch[name] for name in PAIR_FIELDS))).float()
         loss = functional.binary_cross_entropy_with_logits(logits, batch["related"].float(), reduction="none")
         return (loss * batch["allowed"]).sum() / len(logits)
 

@@ -27,7 +27,14 @@ from wasl.errors import ArgumentError, CorpusError, ModelError, Problem
 from wasl.extractor import CONFIG, TOKENIZER, WEIGHTS, pad_id
 from wasl.pretrained import EMBEDDED
 from wasl_training.encoders import load_start
-from wasl_training.trainer import CHECKPOINTS, RecordingTrainer, computes_in_bf16, last_checkpoint, quiet_arguments
+from wasl_training.trainer import (
+    CHECKPOINTS,
+    RecordingTrainer,
+    computes_in_bf16,
+    last_checkpoint,
+    quiet_arguments,
+    use_plain_attention,
+)
 
 MASK_TOKENS = ("<mask>", "[MASK]")
 IGNORED = -100
@@ -211,6 +218,7 @@ def adapt(
     kept = max(1, round(config.dev * len(dataset)))
     order = np.random.default_rng(config.seed).permutation(len(dataset)).tolist()
     pad, vocabulary = pad_id(start.tokenizer), start.tokenizer.get_vocab_size()
+    use_plain_attention(start.encoder)
     model = MaskedModel(start.encoder)
     callback = _Reports(model, config, report or (lambda _: None))
     collate = MaskCollator(mask_id, pad, vocabulary, config.share, config.seed + 1)

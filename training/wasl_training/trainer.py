@@ -83,6 +83,15 @@ def computes_in_bf16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
+def use_plain_attention(encoder: nn.Module) -> None:
+    """Have an encoder on a CPU compute attention with plain matrix products.
+
+    The fused kernel's backward pass costs as much there as all other products together (docs/experiments.md).
+    """
+    if not torch.cuda.is_available():
+        encoder.set_attn_implementation("eager")  # type: ignore[operator]
+
+
 @dataclass(frozen=True)
 class Task:
     """What is trained: a loss with its examples.
@@ -156,6 +165,7 @@ class Run:
     def _train(
         self, checkpoints: Path, last: Path | None, kept: tuple[list[str], list[str]]
     ) -> tuple[list[Epoch], int]:
+        use_plain_attention(self.extractor.network.encoder)
         bf16 = self.config.precision == "bf16" or (self.config.precision == "auto" and computes_in_bf16())
         arguments = quiet_arguments(
             checkpoints, epochs=self.count, batch_size=self.task.batch_size, warmup=self.config.warmup,

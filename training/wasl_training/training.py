@@ -18,12 +18,14 @@ from wasl.errors import ArgumentError, CorpusError, Problem
 from wasl.extractor import WEIGHTS, Extractor, pad_id
 from wasl.network import Network, keep_shared_rows
 from wasl.pretrained import EMBEDDED
+from wasl.torch_engine import TorchEngine
 from wasl_training.auxiliary import MAIN, Auxiliary, MixedBatches, MixedCollator, MixedLoss
 from wasl_training.calibration import calibrate
 from wasl_training.config import TrainingConfig
 from wasl_training.encoders import Start, load_start
 from wasl_training.evaluation import check_same_rules, evaluate
 from wasl_training.examples import Collator, WindowDataset
+from wasl_training.export import export
 from wasl_training.fingerprint import fingerprint
 from wasl_training.loss import JointLoss
 from wasl_training.metrics import Figures
@@ -116,7 +118,7 @@ def train(
     if not len(dataset):
         raise CorpusError([Problem("empty corpus", "no words to train on", folder or Path("."))])
 
-    extractor = Extractor(network, start.tokenizer, extractor_config)
+    extractor = Extractor(TorchEngine(network, pad_id(start.tokenizer)), start.tokenizer, extractor_config)
     config = config.resolved(len(dataset), knows_all)
     for one in (auxiliary or {}).values():
         if one.joint:
@@ -139,6 +141,8 @@ def train(
     if folder is not None and run.main_process:
         card = model_card(trained, corpus, list(documents), dev_ids, config, start.name, command)
         extractor.save_pretrained(folder, card)
+        if config.export:
+            export(extractor, folder)
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     return trained
 
@@ -180,7 +184,6 @@ def _extractor_config(corpus: Corpus, start: Start, config: TrainingConfig, know
         corpus.schema.source,
         start.encoder_config,
         max_pieces,
-        min(48, max_pieces // 4),
         relation_threshold=UNCALIBRATED_THRESHOLD,
         base=start.name,
     )

@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from wasl.cli.export import export_command
 from wasl.cli.predict import predict_command
 from wasl.cli.training import crossval_command, evaluate_command, train_command
 from wasl.cli.validate import validate_command
@@ -22,6 +23,7 @@ app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
 app.command("crossval")(crossval_command)
 app.command("predict")(predict_command)
+app.command("export")(export_command)
 app.command("validate")(validate_command)
 
 

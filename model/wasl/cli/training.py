@@ -46,11 +46,16 @@ JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the figur
 
 def _settings(**given: object) -> Any:
     """Not None, of the options given, as a TrainingConfig."""
-    config = _training("config").TrainingConfig
+    config = training_module("config").TrainingConfig
     return config(**{name: value for name, value in given.items() if value is not None})
 
 
-def _training(name: str) -> ModuleType:
+def training_module(name: str) -> ModuleType:
+    """A module of `wasl_training`.
+
+    Raises:
+        WaslError: what it needs is not installed.
+    """
     try:
         return importlib.import_module(f"wasl_training.{name}")
     except ModuleNotFoundError as error:
@@ -83,7 +88,7 @@ def train_command(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the output.")] = False,
 ) -> None:
     """Train an extractor on annotated articles and write it as a model folder with a model card."""
-    report = _training("report")
+    report = training_module("report")
     config = _settings(
         epochs=epochs, batch_size=batch_size, max_pieces=max_pieces, encoder_rate=learning_rate,
         head_rate=head_learning_rate, precision=precision, seed=seed,
@@ -91,12 +96,12 @@ def train_command(
     main = read_corpus(corpus, skip_invalid=skip_invalid)
     others = [read_corpus(folder, skip_invalid=skip_invalid) for folder in also or ()]
     report.print_problems([p for c in (main, *others) for p in c.problems])
-    _training("crossvalidation").check_held_out(main.select(holdout or []).documents, others)
+    training_module("crossvalidation").check_held_out(main.select(holdout or []).documents, others)
     with report.TrainingTable() as progress:
-        trained = _training("training").train(
+        trained = training_module("training").train(
             main.select(without=holdout), output, encoder=encoder, also=others, dev=dev, config=config,
             skip_invalid=skip_invalid, resume=resume, progress=progress,
-            command=_training("model_card").shown_command(sys.argv[1:]),
+            command=training_module("model_card").shown_command(sys.argv[1:]),
         )  # fmt: skip
     report.print_trained(trained, output)
 
@@ -125,11 +130,11 @@ def evaluate_command(
     """
     from wasl.extractor import Extractor
 
-    report = _training("report")
+    report = training_module("report")
     if corpus.is_file():
         if documents:
             raise ArgumentError("--documents: a word-level file has no documents; leave it out")
-        word_level = _training("word_level")
+        word_level = training_module("word_level")
         extractor = Extractor.from_pretrained(model)
         mapping = word_level.read_label_map(labels, extractor.schema.entities) if labels else None
         scored = word_level.evaluate_words(extractor, read_conll(corpus), mapping)
@@ -141,7 +146,7 @@ def evaluate_command(
         raise ArgumentError(f"--labels: only for a word-level file, and {corpus} is none")
     part = read_corpus(corpus, skip_invalid=skip_invalid).select(documents)
     report.print_problems(part.problems)
-    found = _training("evaluation").evaluate(Extractor.from_pretrained(model), part)
+    found = training_module("evaluation").evaluate(Extractor.from_pretrained(model), part)
     report.print_figures(found.figures, f"{model} on {len(part.documents)} documents")
     report.print_calibration(found.calibration)
     if json_:
@@ -164,7 +169,7 @@ def crossval_command(
     skip_invalid: SkipOption = False,
 ) -> None:
     """Leave one article out: train on all others and score on it, for every article and several seeds."""
-    report = _training("report")
+    report = training_module("report")
     config = _settings(
         epochs=epochs, batch_size=batch_size, max_pieces=max_pieces, encoder_rate=learning_rate,
         head_rate=head_learning_rate, precision=precision,
@@ -173,7 +178,7 @@ def crossval_command(
     others = [read_corpus(folder, skip_invalid=skip_invalid) for folder in also or ()]
     report.print_problems([p for c in (main, *others) for p in c.problems])
     with report.FoldProgress(len(main.documents) * seeds) as progress:
-        found = _training("crossvalidation").crossval(
+        found = training_module("crossvalidation").crossval(
             main, output, encoder=encoder, also=others, seeds=seeds, config=config, progress=progress,
             fold=progress.fold,
             skip_invalid=skip_invalid,

@@ -1,0 +1,263 @@
+"""An extractor's network as ONNX graphs for `wasl.onnx_engine`: words with their logits, and pairs."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import onnx
+import torch
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from wasl.encoding import LETTERS
+from wasl.errors import ArgumentError
+from wasl.extractor import WEIGHTS, Extractor
+from wasl.network import Network
+from wasl.pairs import PAIR_FIELDS, PairIndex, index_pairs
+from wasl.pretrained import GRAPHS
+
+OPSET = 20
+PRECISIONS = ("int8", "fp32")
+QUANTISED = ["MatMul", "Gemm"]
+INT8 = "_quantized"  # what the quantiser appends to a weight's name; its scales end in "_scale"
+
+
+class _Words(nn.Module):
+    """One window: pieces, shape (1, pieces), and the share of each piece in each word, shape (words, pieces)."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pieces: Tensor, mean: Tensor, letters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        states = self.network.encoder(input_ids=pieces, attention_mask=None).last_hidden_state
+        out = self.network.read_words(mean @ states[0], letters)
+        return out.vectors, out.tags, out.proclitics
+
+
+class _Pairs(nn.Module):
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, vectors: Tensor, *index: Tensor) -> Tensor:
+        return self.network.score_pairs(vectors, PairIndex(*index))
+
+
+class _RowScaled(nn.Module):
+    """A linear layer that brings each row of its input to the same size first, and its output back.
+
+    A few tokens have activations of a hundred times those of others. Quantised with one scale for all rows, the others
+    would have only a few steps left: this is one scale a row, in ordinary operations (docs/experiments.md).
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.linear = linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = x.abs().amax(dim=-1, keepdim=True) + 1e-6
+        scaled = nn.functional.linear(x / size, self.linear.weight) * size
+        return scaled if self.linear.bias is None else scaled + self.linear.bias
+
+
+class _ByteEmbedding(nn.Module):
+    """An embedding of 8 bits, with one scale a row."""
+
+    def __init__(self, embedding: nn.Embedding) -> None:
+        super().__init__()
+        rows, scale = _byte_rows(embedding.weight.detach().float())
+        self.register_buffer("rows", rows)
+        self.register_buffer("scale", scale)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.rows[ids].float() * self.scale[ids]  # type: ignore[index]
+
+
+def _byte_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of 8 bits, and their scales, shape (rows, 1)."""
+    scale = weight.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / 127
+    return torch.round(weight / scale).to(torch.int8), scale
+
+
+def _prepare(encoder: nn.Module) -> None:
+    """Make an encoder ready to be quantised: its embeddings are, here; feed-forward layers scale their rows."""
+    for module in list(encoder.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.Linear) and child.in_features != child.out_features:
+                setattr(module, name, _RowScaled(child))
+            elif isinstance(child, nn.Embedding):
+                setattr(module, name, _ByteEmbedding(child))
+
+
+def export(extractor: Extractor, folder: str | Path, precision: str = "int8", *, compact: bool = False) -> list[Path]:
+    """Write the graphs that let a model folder run without torch.
+
+    Args:
+        extractor: with a torch network; see `Extractor.from_pretrained(engine="torch")`.
+        folder: its model folder, where the graphs go.
+        precision: `int8`: weights of 8 bits, one scale a column, and activations scaled as they come (dynamic
+            quantisation); or `fp32`.
+        compact: keep the weights once: the folder's weights file is written anew with the same 8 bits, and the graph
+            reads them there. Training can start from it all the same.
+
+    Returns:
+        the files written.
+
+    Raises:
+        ArgumentError: there is no such precision, or `compact` without int8.
+    """
+    if precision not in PRECISIONS:
+        raise ArgumentError(f"precision={precision!r}: choose one of {', '.join(PRECISIONS)}")
+    if compact and precision != "int8":
+        raise ArgumentError("compact: only int8 graphs share their weights with training")
+    network = copy.deepcopy(extractor.network).cpu().eval()
+    network.encoder.set_attn_implementation("eager")  # type: ignore[operator]  # plain products, which can be quantised
+    folder = Path(folder)
+    if precision == "int8":
+        _prepare(network.encoder)
+    with TemporaryDirectory() as scratch:
+        words, pairs = (Path(scratch) / graph for graph in GRAPHS)
+        _export_words(network, words)
+        _export_pairs(network, pairs)
+        if precision == "int8":
+            small = words.with_name("int8.onnx")
+            with _quiet():
+                quantize_dynamic(
+                    words, small, per_channel=True, weight_type=QuantType.QInt8, op_types_to_quantize=QUANTISED,
+                    extra_options={"MatMulConstBOnly": True},
+                )  # fmt: skip
+            words = small
+        graph = onnx.load(words)
+        files = dict(zip(GRAPHS, (graph, onnx.load(pairs)), strict=True))
+        if compact:
+            _share(graph, extractor.network.state_dict(), folder / f"{WEIGHTS}.part")
+        for name, one in files.items():
+            (folder / f"{name}.part").write_bytes(one.SerializeToString(deterministic=True))
+    names = [*GRAPHS, *[WEIGHTS] * compact]
+    for name in names:
+        (folder / f"{name}.part").replace(folder / name)
+    return [folder / name for name in names]
+
+
+def _share(graph: onnx.ModelProto, state: dict[str, Tensor], file: Path) -> None:
+    """Write a weights file in which a quantised graph's weights stand as they are, and have the graph read them there.
+
+    Of a product's weights the graph holds the transpose, under a name of the exporter's: they are recognised by what is
+    in them. See `wasl.torch_engine.read_weights` for how they are read back.
+    """
+    initializers = {one.name: one for one in graph.graph.initializer}
+    of_shape: dict[tuple[int, ...], list[str]] = {}
+    for name, one in initializers.items():
+        if one.data_type == onnx.TensorProto.INT8 and len(one.dims) == 2:
+            of_shape.setdefault(tuple(one.dims), []).append(name)
+    tensors: dict[str, Tensor] = {}
+    places: dict[str, str] = {}  # of a graph's weight, its name in the file
+    for key, value in state.items():
+        weight = value.detach().cpu().float()
+        for name in of_shape.get(tuple(weight.shape), ()):
+            rows, scale = _byte_rows(weight)
+            if not name.endswith(INT8) and torch.equal(_tensor(initializers[name]), rows):
+                tensors[key], tensors[f"{key}.scale"], places[name] = rows, scale, key
+                break
+        for name in of_shape.get(tuple(weight.shape[::-1]), ()) if key not in tensors else ():
+            if not name.endswith(INT8) or name in places:
+                continue
+            columns, scale = (_tensor(initializers[n]) for n in (name, name.removesuffix(INT8) + "_scale"))
+            if _equal(columns[0] * scale, weight[:, 0], scale) and _equal(columns * scale, weight.T, scale):
+                tensors[key], tensors[f"{key}.scale"], places[name] = columns, scale, key
+                break
+        tensors.setdefault(key, weight.to(torch.float16).contiguous())
+    save_file(tensors, file, metadata={"format": "pt"})
+    content = file.read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    for name, key in places.items():
+        low, high = header[key]["data_offsets"]
+        one = initializers[name]
+        one.ClearField("raw_data")
+        one.data_location = onnx.TensorProto.EXTERNAL
+        for entry, text in (("location", WEIGHTS), ("offset", start + low), ("length", high - low)):
+            one.external_data.add(key=entry, value=str(text))
+
+
+def _tensor(initializer: onnx.TensorProto) -> Tensor:
+    return torch.from_numpy(onnx.numpy_helper.to_array(initializer).copy())
+
+
+def _equal(found: Tensor, wanted: Tensor, step: Tensor) -> bool:
+    return bool(((found - wanted).abs() <= 0.51 * step + 1e-7).all())
+
+
+def _export_words(network: Network, file: Path) -> None:
+    words, pieces = torch.export.Dim("words"), torch.export.Dim("pieces")
+    vocabulary = int(network.encoder.config.vocab_size)  # type: ignore[union-attr, arg-type]
+    example = (torch.arange(24).unsqueeze(0) % vocabulary, torch.rand(17, 24), torch.zeros(17, LETTERS).long())
+    shapes = {"pieces": {1: pieces}, "mean": {0: words, 1: pieces}, "letters": {0: words}}
+    _export(_Words(network), example, file, ["vectors", "tags", "proclitics"], shapes, list(shapes))
+
+
+def _export_pairs(network: Network, file: Path) -> None:
+    spans = np.array([[0, 2], [3, 6], [8, 9], [9, 13]])
+    index = index_pairs(spans, np.zeros(4, np.int64), np.array([[0, 1], [1, 2], [2, 1], [0, 3], [2, 3]]))
+    dims = {name: torch.export.Dim(name) for name in ("words", "entities", "longest", "gaps", "pairs")}
+    shapes = (
+        {0: dims["words"]}, {0: dims["entities"], 1: dims["longest"]}, {0: dims["entities"], 1: dims["longest"]},
+        {0: dims["entities"]}, {0: dims["gaps"]}, {0: dims["gaps"]}, {0: dims["pairs"]},
+    )  # fmt: skip
+    example = (torch.rand(20, network.tags.in_features), *(torch.from_numpy(getattr(index, f)) for f in PAIR_FIELDS))
+    _export(
+        _Pairs(network),
+        example,
+        file,
+        ["logits"],
+        {"vectors": shapes[0], "index": shapes[1:]},
+        ["vectors", *PAIR_FIELDS],
+    )
+
+
+def _export(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    file: Path,
+    outputs: list[str],
+    shapes: Mapping[str, object],
+    inputs: list[str],
+) -> None:
+    with _quiet():
+        torch.onnx.export(
+            module.eval(), example, file, input_names=inputs, output_names=outputs, opset_version=OPSET, dynamo=True,
+            dynamic_shapes=dict(shapes), external_data=False, verbose=False,
+        )  # fmt: skip
+    graph = onnx.load(file)
+    # Shapes that the exporter infers hinder the quantiser, and its notes on where each node comes from hold paths.
+    del graph.graph.value_info[:]
+    for node in graph.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    onnx.save(graph, file)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's remarks, which nobody can act on."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "root", "")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.ERROR)
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
