@@ -38,6 +38,9 @@ class PredictSettings:
         batch_size: texts that share encoder passes.
         workers: how many; 1 of `processes` is this process itself.
         engine: what the workers are.
+
+    Raises:
+        ArgumentError: a value that makes no sense, or Ray is not installed.
     """
 
     model: str = EMBEDDED
@@ -52,6 +55,17 @@ class PredictSettings:
         for name in ("batch_size", "workers"):
             if getattr(self, name) < 1:
                 raise ArgumentError(f"{name}={getattr(self, name)}: must be 1 or more")
+        try:  # plain strings will do
+            object.__setattr__(self, "format", None if self.format is None else Format(self.format))
+            object.__setattr__(self, "engine", WorkerKind(self.engine))
+        except ValueError as error:
+            raise ArgumentError(
+                f"{error}: formats are {', '.join(Format)}; engines are {', '.join(WorkerKind)}"
+            ) from None
+        if self.engine is WorkerKind.ray:
+            from wasl.cluster import import_ray
+
+            import_ray()
 
 
 @dataclass(frozen=True)

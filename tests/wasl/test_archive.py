@@ -10,10 +10,11 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from wasl.archive import PredictSettings, predict_archive, run_parts
+from wasl.archive import PredictSettings, WorkerKind, predict_archive, run_parts
 from wasl.errors import ArgumentError, ModelError, WorkerError
 from wasl.inputs import Unreadable, read_inputs
 from wasl.parts import PartResult, cut
@@ -188,23 +189,20 @@ def test_a_worker_with_a_broken_model_tells_so(tmp_path: Path, archive: Path) ->
         Worker(str(tmp_path), None, 32)(next(cut(read_inputs([archive]))))
 
 
+# What `wasl predict --engine ray` does, on a Ray of two CPUs, and a thread that kills a worker when a part is done.
 RAY = """
-import sys, threading, psutil, ray
+import sys, threading, time, psutil, ray
 from pathlib import Path
-from wasl.archive import PredictSettings, WorkerKind, predict_archive
-ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-killed = []
-def kill(result):
-    if not killed:
-        names = [(p, " ".join(p.cmdline())) for p in psutil.Process().children(recursive=True)]
-        killed.extend(p for p, name in names if name.startswith("ray::") and "RayWorker" in name)
-        print([n for _, n in names if "ray::" in n], file=sys.stderr)
-        killed[0].kill()
-model, archive, output = sys.argv[1:]
-settings = PredictSettings(model, workers=2, engine=WorkerKind.ray)
-summary = predict_archive([Path(archive)], Path(output), settings, report=lambda b: print(b.source), progress=kill)
-assert summary.documents == 1494
-print(len(killed), "workers")
+from wasl.cli import main
+ray.init(num_cpus=2, include_dashboard=False)
+def kill():
+    while not Path(sys.argv[-1] + ".parts", "000000").exists():
+        time.sleep(0.05)
+    workers = [p for p in psutil.Process().children(recursive=True) if "RayWorker" in "".join(p.cmdline())]
+    workers[0].kill()
+    print("killed one of", len(workers), file=sys.stderr)
+threading.Thread(target=kill, daemon=True).start()
+main()
 """
 
 
@@ -214,15 +212,27 @@ def test_ray_with_a_worker_killed(
 ) -> None:
     pytest.importorskip("ray.data")
     output = tmp_path / "out.jsonl"
+    command = [sys.executable, "-c", RAY, "predict", archive, "--model", model_folder, "--engine", "ray", "--workers", "2",
+               "--output", output]  # fmt: skip
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
-    done = subprocess.run([sys.executable, "-c", RAY, model_folder, archive, output], capture_output=True, text=True,
-                          env=environment, check=False)  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "killed one of 2" in done.stderr
     assert output.read_bytes() == uninterrupted["jsonl"]
-    assert done.stdout.splitlines() == [*(f"{archive}:{i}" for i in range(101, 1500, 250)), "2 workers"]
+    reports = [line for line in done.stderr.splitlines() if line.startswith("wasl: ")]
+    bad = [f"wasl: {archive}:{i}: not JSON: Expecting value at column 1" for i in range(101, 1500, 250)]
+    assert reports == [*bad, "wasl: 6 texts could not be read"]
+    assert done.stdout == ""  # not even Ray's own messages
+    assert list(tmp_path.iterdir()) == [output]
 
 
-def test_ray_that_is_not_installed(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ray_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ArgumentError, match=r"pip install 'wasl\[ray\]'"):
-        predict_archive([archive], tmp_path / "out", PredictSettings(engine="ray"))  # type: ignore[arg-type]
+        PredictSettings(engine=WorkerKind.ray)
+
+
+@pytest.mark.parametrize("wrong", [{"workers": 0}, {"batch_size": 0}, {"engine": "spark"}, {"format": "xml"}])
+def test_settings_that_make_no_sense(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError):
+        PredictSettings(**wrong)

@@ -6,9 +6,9 @@ import itertools
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 from rich.console import Console
@@ -55,14 +55,15 @@ def predict_command(
     settings = PredictSettings(model, format_, text_field, whole, batch_size, workers, engine)
     if resume and output is None:
         raise ArgumentError("--resume goes with --output: what was finished is kept beside it")
-    paths = files or []
-    if output is None:
-        bad = _print_results(paths, settings)
-    else:
-        with _progress(paths, output, settings) as advance:
-            bad = predict_archive(
-                paths, output, settings, stdin=sys.stdin.buffer, resume=resume, report=_report, progress=advance
-            ).bad
+    paths, stdout = files or [], sys.stdout
+    with redirect_stdout(sys.stderr):  # Ray prints there too, but only predictions belong there
+        if output is None:
+            bad = _print_results(paths, settings, stdout)
+        else:
+            with _progress(paths, output, settings) as advance:
+                bad = predict_archive(
+                    paths, output, settings, stdin=sys.stdin.buffer, resume=resume, report=_report, progress=advance
+                ).bad
     if bad:
         print(f"wasl: {bad} text{'s' if bad > 1 else ''} could not be read", file=sys.stderr)
         raise typer.Exit(1)
@@ -72,7 +73,7 @@ def _report(bad: Unreadable) -> None:
     print(f"wasl: {bad.source}: {bad.why}", file=sys.stderr)
 
 
-def _print_results(paths: list[Path], settings: PredictSettings) -> int:
+def _print_results(paths: list[Path], settings: PredictSettings, stdout: TextIO) -> int:
     """Write to standard output as results come; returns how many records were bad."""
     format_, bad = format_of(settings, None), 0
     check_output(format_, None)
@@ -86,17 +87,17 @@ def _print_results(paths: list[Path], settings: PredictSettings) -> int:
             yield from result.lines
 
     if format_ is Format.jsonl:
-        sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+        stdout.reconfigure(encoding="utf-8")  # type: ignore[attr-defined]
         for line in lines():
-            sys.stdout.write(line + "\n")
-            sys.stdout.flush()
+            stdout.write(line + "\n")
+            stdout.flush()
         return bad
     found = list(itertools.islice(lines(), 2))
     if len(found) > 1:
         raise ArgumentError(f"several texts as {format_.value} need a folder to be written to: add --output FOLDER")
     for line in found:
         document = Document.from_dict(json.loads(line))
-        sys.stdout.write(document.to_brat() if format_ is Format.brat else document.to_html())
+        stdout.write(document.to_brat() if format_ is Format.brat else document.to_html())
     return bad
 
 
