@@ -78,8 +78,12 @@ def find_files(paths: Iterable[Path], leave_out: Path | None = None) -> Iterator
 
 
 def _walk(folder: Path, leave_out: Path | None) -> Iterator[Path]:
-    with os.scandir(folder) as entries:
-        found = sorted((e.name, e.is_dir(follow_symlinks=False), e.is_file()) for e in entries if e.name[0] != ".")
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted((e.name, e.is_dir(follow_symlinks=False), e.is_file()) for e in entries if e.name[0] != ".")
+    except OSError:
+        yield folder  # for the reader to report
+        return
     for name, is_folder, is_file in found:
         path = folder / name
         wanted = is_folder or (is_file and path.suffix.lower() in SUFFIXES)

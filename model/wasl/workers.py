@@ -149,6 +149,6 @@ def _has_result(future: Future[PartResult]) -> bool:
 def _give_up(part: Part, deaths: int) -> None:
     if deaths >= DEATHS:
         raise WorkerError(
-            f"{part.place}: {deaths} workers were killed on this part, perhaps for want of memory: try fewer --workers "
-            "or a smaller --batch-size, or take these texts out; add --resume to go on with the rest"
+            f"{part.place}: {deaths} workers were killed on this part, perhaps for want of memory: go on with --resume "
+            "and fewer --workers, or begin again with a smaller --batch-size or without these texts"
         )
