@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -19,18 +20,38 @@ SECTION_SIZE = 2**29
 class RayWorker:
     """A worker as Ray Data wants it: batches of one part, pickled, in and out. wasl's own errors are results too."""
 
-    def __init__(self, model: str, batch_size: int) -> None:
+    def __init__(self, model: str, batch_size: int, attempts: Any) -> None:
         self.worker = Worker(model, None, batch_size)  # Ray itself gives an actor as many threads as CPUs
+        self.attempts = attempts
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
         """Do one part."""
-        results: list[PartResult | WaslError] = []
-        for part in batch["part"]:
-            try:
-                results.append(self.worker(pickle.loads(part)))
-            except WaslError as error:
-                results.append(error)
-        return {"result": [pickle.dumps(result) for result in results]}
+        return {"result": [pickle.dumps(self.predict(pickle.loads(part))) for part in batch["part"]]}
+
+    def predict(self, part: Part) -> PartResult | WaslError:
+        """Do the part, unless it has cost too many workers already."""
+        begun = import_ray().get(self.attempts.begin.remote(part.number))
+        if begun > DEATHS:
+            return WorkerError(
+                f"{part.place}: {DEATHS} workers were lost on this part, perhaps for want of memory: begin again with "
+                "a smaller --batch-size or without these texts, or go on with --resume on larger nodes"
+            )
+        try:
+            return self.worker(part)
+        except WaslError as error:
+            return error
+
+
+class Attempts:
+    """A Ray actor that counts how often each part was begun."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[int] = Counter()
+
+    def begin(self, number: int) -> int:
+        """How often the part was begun, this time included."""
+        self.counts[number] += 1
+        return self.counts[number]
 
 
 def import_ray() -> Any:
@@ -92,20 +113,19 @@ def _put_section(ray: Any, source: Iterator[Part]) -> Iterator[tuple[str, Any]]:
 def _predict_section(
     ray: Any, section: list[tuple[str, Any]], model: str, workers: int, batch_size: int
 ) -> Iterator[PartResult]:
-    # A part is one block and one task: Ray does it again by itself where its actor is lost.
+    # A part is one block and one task: Ray does it again by itself where its actor is lost, without end.
+    attempts = ray.remote(Attempts).options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
     dataset = ray.data.from_arrow_refs([reference for _, reference in section])
     dataset.context.execution_options.preserve_order = True
     dataset.context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells of every dataset; wasl has a progress bar
     results = dataset.map_batches(
         RayWorker,
-        fn_constructor_args=(model, batch_size),
+        fn_constructor_args=(model, batch_size, attempts),
         batch_size=1,
         batch_format="numpy",
         compute=ray.data.ActorPoolStrategy(size=min(workers, len(section)), max_tasks_in_flight_per_actor=1),
         num_cpus=1,
-        max_restarts=-1,
-        max_task_retries=DEATHS - 1,
     )
     done = 0
     try:
