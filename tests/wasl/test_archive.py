@@ -9,10 +9,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from wasl.archive import PredictSettings, WorkerKind, predict_archive, run_parts
 from wasl.errors import ArgumentError, ModelError, WorkerError
@@ -22,6 +24,15 @@ from wasl.workers import Worker, predict_in_processes
 
 psutil = pytest.importorskip("psutil")
 TEXTS = ["شركة هواوي في الصين", "أطلقت علي بابا نموذجا في سنغافورة.", "إنفيديا", "زار دانس الولايات المتحدة"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """On a busy machine the threads of so small a model wait for each other far longer than they compute."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
