@@ -35,7 +35,7 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A JSONL file of six parts, with a bad line in each."""
     path = tmp_path_factory.mktemp("archive") / "many.jsonl"
@@ -46,7 +46,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def uninterrupted(archive: Path, model_folder: Path) -> dict[str, bytes]:
     """What one worker writes in one go, by suffix."""
     found = {}
