@@ -28,6 +28,10 @@ class ArgumentError(WaslError, ValueError):
     """An option with a value that makes no sense."""
 
 
+class WorkerError(WaslError):
+    """A part of an archive that its workers do not survive."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing that is wrong with a corpus.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import wasl
+from wasl.archive import PredictSettings, predict_archive
+from wasl.parts import PartResult
 
 ANNOTATIONS = Path(__file__).parents[2] / "annotations"
 
@@ -70,20 +73,54 @@ def test_a_bad_text_is_reported_and_the_others_are_read(model_folder: Path, tmp_
     for expected in (f"{bad}: not UTF-8", "none.txt: no such file", 'many.jsonl:2: no "text"', "many.jsonl:3: lone surrogate",
                      "many.jsonl:4: not JSON", "5 texts could not be read"):  # fmt: skip
         assert expected in found.stderr
+    assert "texts/s" not in found.stderr  # standard error is no terminal
     assert not output.with_name("out.jsonl.part").exists()
 
 
-def test_a_killed_predict_resumes_to_the_same_file(model_folder: Path, tmp_path: Path) -> None:
-    lines = tmp_path / "many.jsonl"
-    texts = ["شركة هواوي في الصين", "علي بابا", "إنفيديا", "الولايات المتحدة"]
-    lines.write_text("".join(json.dumps({"text": t}) + "\n" for t in texts), encoding="utf-8")
-    whole, resumed = tmp_path / "whole.jsonl", tmp_path / "resumed.jsonl"
-    run("predict", lines, "--model", model_folder, "--output", whole)
-    written = whole.read_bytes().splitlines(keepends=True)
-    (tmp_path / "resumed.jsonl.part").write_bytes(b"".join(written[:2]) + written[2][:40])  # killed in the third line
-    run("predict", lines, "--model", model_folder, "--output", resumed, "--resume")
-    assert resumed.read_bytes() == whole.read_bytes()
+def test_resume_takes_up_what_was_finished(model_folder: Path, tmp_path: Path) -> None:
+    lines, output = tmp_path / "many.jsonl", tmp_path / "out.jsonl"
+    lines.write_text("".join(json.dumps({"body": f"هواوي {i}"}) + "\n" for i in range(300)), encoding="utf-8")
+    settings = PredictSettings(str(model_folder), text_field="body")
+
+    def stop(_: PartResult) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_archive([lines], output, settings, progress=stop)
+    part = tmp_path / "out.jsonl.parts" / "000000"
+    part.write_text(part.read_text(encoding="utf-8").replace("هواوي 7", "kept"), encoding="utf-8")
+    run("predict", lines, "--model", model_folder, "--output", output, "--text-field", "body", "--resume")
+    texts = [json.loads(line)["text"] for line in output.read_text(encoding="utf-8").splitlines()]
+    assert len(texts) == 300
+    assert texts[7] == "kept"
+    assert not part.parent.exists()
     assert "--resume goes with" in run("predict", lines, "--resume", code=2).stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_progress_is_shown_on_a_terminal(model_folder: Path, tmp_path: Path) -> None:
+    import pty
+
+    folder = tmp_path / "news"
+    folder.mkdir()
+    for i in range(3):
+        (folder / f"{i}.txt").write_text("زارت شركة هواوي الصين", encoding="utf-8")
+    (folder / "bad.txt").write_bytes(b"\xff")
+    command = [sys.executable, "-c", "from wasl.cli import main; main()", "predict", folder, "--model", model_folder,
+               "--output", tmp_path / "out.jsonl"]  # fmt: skip
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "150", "TERM": "xterm"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the other end is closed
+        while piece := os.read(ours, 4096):
+            shown += piece
+    os.close(ours)
+    assert process.communicate()[0] == b""
+    assert process.returncode == 1
+    for expected in (b"4 texts", b"texts/s", b"left", b"bad.txt: not UTF-8"):
+        assert expected in shown
 
 
 def test_predict_brat_makes_a_corpus(model_folder: Path, tmp_path: Path, articles: wasl.Corpus) -> None:

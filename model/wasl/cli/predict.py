@@ -1,4 +1,4 @@
-"""`wasl predict`: entities and relations of texts from files or standard input."""
+"""`wasl predict`: entities and relations of texts from files, folders or standard input."""
 
 from __future__ import annotations
 
@@ -6,126 +6,125 @@ import itertools
 import json
 import sys
 from collections.abc import Iterator
-from enum import StrEnum
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from wasl.corpus import write_document
+from wasl.archive import PredictSettings, WorkerKind, format_of, predict_archive, predict_lines
 from wasl.document import Document
 from wasl.errors import ArgumentError
-from wasl.extractor import Extractor
-from wasl.inputs import Input, read_inputs
+from wasl.inputs import Unreadable, check_files, find_files
+from wasl.outputs import Format, check_output
+from wasl.parts import PartResult
 from wasl.pretrained import EMBEDDED
-
-
-class Format(StrEnum):
-    """What `wasl predict` writes."""
-
-    jsonl = "jsonl"
-    brat = "brat"
-    html = "html"
 
 
 def predict_command(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="Text files, or .jsonl files with a text a line; else standard input.")
+        list[Path] | None,
+        typer.Argument(
+            help="Text files; .jsonl, .csv or .parquet files with a text a line or row; folders of these; "
+            "else standard input."
+        ),
     ] = None,
     model: Annotated[str, typer.Option(help="A model folder, a hub id, or `embedded`.")] = EMBEDDED,
     output: Annotated[
-        Path | None, typer.Option(help="File to write (jsonl), or folder (brat, html); else standard output.")
+        Path | None, typer.Option(help="File to write (jsonl, parquet), or folder (brat, html); else standard output.")
     ] = None,
-    format_: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.jsonl,
+    format_: Annotated[
+        Format | None, typer.Option("--format", help="What to write: jsonl, or what the end of --output says.")
+    ] = None,
+    text_field: Annotated[str, typer.Option(help="The JSONL field or column that holds the text.")] = "text",
     whole: Annotated[bool, typer.Option("--whole", help="Read standard input as one text, not as one a line.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts that are read ahead.")] = 32,
+    workers: Annotated[int, typer.Option(min=1, help="Processes (or Ray actors) that share the work.")] = 1,
+    engine: Annotated[
+        WorkerKind, typer.Option(help="Where the workers are: on this machine, or on a Ray cluster.")
+    ] = WorkerKind.processes,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where a killed run with the same --output (jsonl) stopped.")
+        bool, typer.Option("--resume", help="Go on where a killed run with the same --output stopped.")
     ] = False,
 ) -> None:
     """Find entities and relations in texts. A text that cannot be read is reported and passed over; the exit status is
     1 where there was one.
     """
-    bad: list[str] = []
-
-    def report(source: str, why: str) -> None:
-        bad.append(source)
-        print(f"wasl: {source}: {why}", file=sys.stderr)
-
-    if resume and (format_ is not Format.jsonl or output is None):
-        raise ArgumentError("--resume goes with --format jsonl and --output FILE")
-    extractor = Extractor.from_pretrained(model)
-    done = _finished(output) if resume and output is not None else set()
-    texts = read_inputs(files or [], sys.stdin.buffer, whole=whole, bad=report)
-    inputs = (text for text in texts if text.source not in done)
-    documents = predict_inputs(extractor, inputs, batch_size)
-    if format_ is Format.jsonl:
-        _write_lines(documents, output, append=bool(done))
-    elif output is None:
-        _print_one(documents, format_)
-    else:
-        _write_folder(documents, output, format_, extractor.schema.source)
+    settings = PredictSettings(model, format_, text_field, whole, batch_size, workers, engine)
+    if resume and output is None:
+        raise ArgumentError("--resume goes with --output: what was finished is kept beside it")
+    paths, stdout = files or [], sys.stdout
+    with redirect_stdout(sys.stderr):  # Ray prints there too, but only predictions belong there
+        if output is None:
+            bad = _print_results(paths, settings, stdout)
+        else:
+            with _progress(paths, output, settings) as advance:
+                bad = predict_archive(
+                    paths, output, settings, stdin=sys.stdin.buffer, resume=resume, report=_report, progress=advance
+                ).bad
     if bad:
-        print(f"wasl: {len(bad)} text{'s' if len(bad) > 1 else ''} could not be read", file=sys.stderr)
+        print(f"wasl: {bad} text{'s' if bad > 1 else ''} could not be read", file=sys.stderr)
         raise typer.Exit(1)
 
 
-def predict_inputs(
-    extractor: Extractor, inputs: Iterator[Input], batch_size: int = 32
-) -> Iterator[tuple[str, Document]]:
-    """(source, document) of each input, lazily and in order."""
-    first, second = itertools.tee(inputs)
-    documents = extractor.predict_many((i.text for i in second), batch_size)
-    for document, item in zip(documents, first, strict=False):
-        yield item.source, document
+def _report(bad: Unreadable) -> None:
+    print(f"wasl: {bad.source}: {bad.why}", file=sys.stderr)
 
 
-def _finished(output: Path) -> set[str]:
-    """Sources that a killed run wrote beside `output`; a line it left half-written is cut off."""
-    beside = output.with_name(output.name + ".part")
-    if not beside.is_file():
-        return set()
-    written = beside.read_bytes()
-    whole = written[: written.rfind(b"\n") + 1]
-    with beside.open("r+b") as stream:
-        stream.truncate(len(whole))
-    return {json.loads(line)["source"] for line in whole.splitlines()}
+def _print_results(paths: list[Path], settings: PredictSettings, stdout: TextIO) -> int:
+    """Write to standard output as results come; returns how many records were bad."""
+    format_, bad = format_of(settings, None), 0
+    check_output(format_, None)
 
+    def lines() -> Iterator[str]:
+        nonlocal bad
+        for result in predict_lines(paths, settings, stdin=sys.stdin.buffer):
+            bad += len(result.bad)
+            for record in result.bad:
+                _report(record)
+            yield from result.lines
 
-def _write_lines(documents: Iterator[tuple[str, Document]], output: Path | None, append: bool) -> None:
-    def write(stream: TextIO) -> None:
-        for source, document in documents:
-            stream.write(json.dumps({"source": source, **document.to_dict()}, ensure_ascii=False) + "\n")
-            stream.flush()
-
-    if output is None:
-        sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
-        return write(sys.stdout)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    beside = output.with_name(output.name + ".part")
-    with beside.open("a" if append else "w", encoding="utf-8") as stream:
-        write(stream)
-    beside.replace(output)
-
-
-def _print_one(documents: Iterator[tuple[str, Document]], format_: Format) -> None:
-    found = list(itertools.islice(documents, 2))
+    if format_ is Format.jsonl:
+        stdout.reconfigure(encoding="utf-8")  # type: ignore[attr-defined]
+        for line in lines():
+            stdout.write(line + "\n")
+            stdout.flush()
+        return bad
+    found = list(itertools.islice(lines(), 2))
     if len(found) > 1:
         raise ArgumentError(f"several texts as {format_.value} need a folder to be written to: add --output FOLDER")
-    for _, document in found:
-        sys.stdout.write(document.to_brat() if format_ is Format.brat else document.to_html())
+    for line in found:
+        document = Document.from_dict(json.loads(line))
+        stdout.write(document.to_brat() if format_ is Format.brat else document.to_html())
+    return bad
 
 
-def _write_folder(documents: Iterator[tuple[str, Document]], folder: Path, format_: Format, conf: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    if format_ is Format.brat:
-        (folder / "annotation.conf").write_text(conf, encoding="utf-8")
-    used: set[str] = set()
-    for number, (source, document) in enumerate(documents, 1):
-        name = Path(source).stem if Path(source).suffix else f"{number:06d}"
-        name = name if name not in used else f"{name}-{number:06d}"
-        used.add(name)
-        if format_ is Format.brat:
-            write_document(document, folder, name)
-        else:
-            (folder / f"{name}.html").write_text(document.to_html(), encoding="utf-8")
+@contextmanager
+def _progress(paths: list[Path], output: Path, settings: PredictSettings) -> Iterator[_Advance]:
+    """A bar with rate and time left, where standard error is a terminal."""
+    columns = (BarColumn(), TextColumn("{task.fields[texts]:,} texts"), TextColumn("{task.fields[rate]}"),
+               TimeRemainingColumn(), TextColumn("left"))  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        total = None
+        if paths and not bar.disable:
+            total = check_files(find_files(paths, output), settings.text_field)
+        yield _Advance(bar, bar.add_task("", total=total, texts=0, rate=""))
+
+
+class _Advance:
+    """Moves the bar on with each finished part, by the bytes it took up of the inputs."""
+
+    def __init__(self, bar: Progress, task: TaskID) -> None:
+        self.bar, self.task, self.texts, self.begun = bar, task, 0, 0.0
+
+    def __call__(self, result: PartResult) -> None:
+        task = self.bar.tasks[0]
+        if result.resumed:  # no work of this run: it shows neither in the rate nor in the time left
+            if task.total is not None:
+                self.bar.update(self.task, total=max(0, task.total - result.size))
+            return
+        self.texts += len(result.lines) + len(result.bad)
+        rate = f"{self.texts / max(task.elapsed or 0, 1e-9):,.1f} texts/s"
+        self.bar.update(self.task, advance=result.size, texts=self.texts, rate=rate)
