@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from collections import Counter
 from pathlib import Path
 
 import pytest
+
+# Tiny networks are fastest on one thread, and on a busy machine by far. Read when torch is imported, here and by the
+# programs that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 from hypothesis import HealthCheck, settings
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors

@@ -199,6 +199,16 @@ def candidate_pairs(spans: np.ndarray, labels: np.ndarray, words: Words, schema:
     return pairs[some[labels[pairs[:, 0]], labels[pairs[:, 1]]]]
 
 
+def _other_way_round(pairs: np.ndarray) -> np.ndarray:
+    """Shape (pairs,): where tail and head stand as a pair; the pair itself where they do not."""
+    size = int(pairs.max()) + 1
+    keys = pairs[:, 0] * size + pairs[:, 1]
+    order = np.argsort(keys)
+    wanted = pairs[:, 1] * size + pairs[:, 0]
+    found = order[np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)]
+    return np.where(keys[found] == wanted, found, np.arange(len(pairs)))
+
+
 def decode_relations(
     logits: np.ndarray,
     pairs: np.ndarray,
@@ -224,8 +234,7 @@ def decode_relations(
     raw = logits.astype(np.float64)
     symmetric = np.array([r.symmetric for r in schema.relations])
     if symmetric.any():
-        place = {(h, t): i for i, (h, t) in enumerate(pairs.tolist())}
-        back = np.array([place.get((t, h), i) for i, (h, t) in enumerate(pairs.tolist())])
+        back = _other_way_round(pairs)
         raw[:, symmetric] = (raw[:, symmetric] + raw[back][:, symmetric]) / 2
     given = calibrated(raw, calibration)
     lawful = schema.allowed[spans.labels[pairs[:, 0]], spans.labels[pairs[:, 1]]].copy()

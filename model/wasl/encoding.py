@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from wasl.text import check_text, find_sentences, find_words, normalise, skip_letters
+from wasl.text import (
+    DROPPED,
+    PRESENTATION_FORM,
+    check_text,
+    find_sentences,
+    find_words,
+    normalise,
+    skip_letters,
+)
 
 LONGEST_PROCLITIC = 4  # letters: «فلل», «وبال» and the like have fewer
 PROCLITIC_LETTERS = "وفبلكسأ"
 LETTERS = LONGEST_PROCLITIC + 1  # letters of a word's beginning that the proclitic head sees
 LONGEST_GAP = 100  # words between the two ends of a relation; annotated ones have at most 73
+LOOKED_AT = 4 * LETTERS  # characters of a word, marks and tatweel among them, in which those letters are looked for
 LETTER_CLASSES = 64  # 0 none, 1 other, 2.. the Arabic letters U+0620..U+065D
 
 
@@ -196,19 +206,57 @@ def find_word_table(text: str) -> Words:
     spans = find_words(text)
     bounds = find_sentences(text)
     sentence = np.maximum(np.searchsorted(bounds[:, 0], spans[:, 0], side="right") - 1, 0)
-    letters = np.zeros((len(spans), LETTERS), dtype=np.int64)
-    skippable = np.zeros((len(spans), LONGEST_PROCLITIC + 1), dtype=bool)
-    skippable[:, 0] = True
-    for i, (start, end) in enumerate(spans.tolist()):
-        plain = normalise(text[start : min(end, start + 4 * LETTERS)]).text
-        for j, letter in enumerate(plain[:LETTERS]):
-            code = ord(letter) - 0x0620
-            letters[i, j] = code + 2 if 0 <= code < LETTER_CLASSES - 2 else 1
-        for j, letter in enumerate(plain[:LONGEST_PROCLITIC]):
-            if letter not in PROCLITIC_LETTERS or skip_letters(text, start, end, j + 1) >= end:
-                break
-            skippable[i, j + 1] = True
-    return Words(spans, sentence, letters, skippable)
+    return Words(spans, sentence, *_beginnings(text, spans))
+
+
+def _beginnings(text: str, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`letters` and `skippable` of `Words`, of the normalised letters among a word's first characters."""
+    codes = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
+    dropped, folded, classes, proclitic = _tables()
+    low = np.minimum(codes, len(dropped) - 1)  # no character beyond the basic plane is any of these
+    kept = np.flatnonzero(~dropped[low])
+    before = np.searchsorted(kept, words)  # letters that stand before each word's start and end
+    looked_at = np.minimum(words[:, 1], words[:, 0] + LOOKED_AT)
+    steps = np.arange(LETTERS)
+    at = before[:, :1] + steps
+    there = at < np.searchsorted(kept, looked_at)[:, None]
+    found = low[kept[np.minimum(at, max(len(kept) - 1, 0))]] if len(kept) else np.zeros(at.shape, np.int64)
+    letters = np.where(there, classes[found], 0)
+    more = (before[:, 1] - before[:, 0])[:, None] > steps[:LONGEST_PROCLITIC] + 1
+    may_skip = np.logical_and.accumulate(there & proclitic[found], axis=1)[:, :LONGEST_PROCLITIC]
+    skippable = np.column_stack([np.ones(len(words), dtype=bool), np.logical_and.accumulate(may_skip & more, axis=1)])
+    if folded[low].any():  # ligatures and other presentation forms are several letters, or other ones: word by word
+        for i in np.flatnonzero(np.diff(np.searchsorted(np.flatnonzero(folded[low]), words), axis=1)[:, 0]).tolist():
+            letters[i], skippable[i] = _beginning(text, *words[i].tolist())
+    return letters, skippable
+
+
+def _beginning(text: str, start: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same of one word, whatever is in it."""
+    letters = np.zeros(LETTERS, dtype=np.int64)
+    skippable = np.zeros(LONGEST_PROCLITIC + 1, dtype=bool)
+    skippable[0] = True
+    plain = normalise(text[start : min(end, start + LOOKED_AT)]).text
+    for j, letter in enumerate(plain[:LETTERS]):
+        letters[j] = _letter_class(ord(letter))
+    for j, letter in enumerate(plain[:LONGEST_PROCLITIC]):
+        if letter not in PROCLITIC_LETTERS or skip_letters(text, start, end, j + 1) >= end:
+            break
+        skippable[j + 1] = True
+    return letters, skippable
+
+
+def _letter_class(code: int) -> int:
+    return code - 0x0620 + 2 if 0 <= code - 0x0620 < LETTER_CLASSES - 2 else 1
+
+
+@lru_cache(maxsize=1)
+def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of each character of the basic plane: is it dropped, is it folded, its letter class, is it a proclitic letter?"""
+    characters = [chr(code) for code in range(2**16)]
+    dropped, folded = (np.array([bool(p.match(c)) for c in characters]) for p in (DROPPED, PRESENTATION_FORM))
+    classes = np.array([_letter_class(code) for code in range(2**16)])
+    return dropped, folded, classes, np.isin(np.arange(2**16), [ord(letter) for letter in PROCLITIC_LETTERS])
 
 
 def _link(origin: np.ndarray, pieces: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -22,7 +22,8 @@ INVISIBLE = "\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2
 PRESENTATION = "\ufb50-\ufdff\ufe70-\ufefc"  # contextual and ligature forms of Arabic letters
 ARABIC = f"\u0620-\u063f\u0641-\u064a\u066e\u066f\u0671-\u06d3\u06d5\u06e5\u06e6\u06ee\u06ef\u06fa-\u06fc\u06ff\u0750-\u077f\u08a0-\u08c9{PRESENTATION}"  # noqa: E501
 
-_DROPPED = re.compile(f"[{MARKS}{TATWEEL}{INVISIBLE}]")
+DROPPED = re.compile(f"[{MARKS}{TATWEEL}{INVISIBLE}]")
+PRESENTATION_FORM = re.compile(f"[{PRESENTATION}]")
 _FOLDED = re.compile(f"[{MARKS}{TATWEEL}{INVISIBLE}{PRESENTATION}]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -84,9 +85,9 @@ def normalise(text: str) -> Normalised:
         pieces.append(text[done:at])
         origins.append(np.arange(done, at))
         done = at + 1
-        if _DROPPED.match(match[0]):
+        if DROPPED.match(match[0]):
             continue
-        folded = "".join(c for c in unicodedata.normalize("NFKC", match[0]) if not _DROPPED.match(c))
+        folded = "".join(c for c in unicodedata.normalize("NFKC", match[0]) if not DROPPED.match(c))
         pieces.append(folded)
         origins.append(np.full(len(folded), at))
     pieces.append(text[done:])
@@ -129,7 +130,7 @@ def starts_inside_word(text: str, offset: int) -> bool:
 
 def letters_to_skip(text: str, start: int, offset: int) -> int:
     """How many letters of the word that starts at `start` lie before `offset`; marks and tatweel do not count."""
-    return len(_DROPPED.sub("", text[start:offset]))
+    return len(DROPPED.sub("", text[start:offset]))
 
 
 def skip_letters(text: str, start: int, end: int, count: int) -> int:
@@ -140,9 +141,9 @@ def skip_letters(text: str, start: int, end: int, count: int) -> int:
     """
     offset = start
     for _ in range(count):
-        while offset < end and _DROPPED.match(text[offset]):
+        while offset < end and DROPPED.match(text[offset]):
             offset += 1
         offset += 1
-    while count and offset < end and _DROPPED.match(text[offset]):
+    while count and offset < end and DROPPED.match(text[offset]):
         offset += 1
     return min(offset, end)

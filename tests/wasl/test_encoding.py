@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from wasl.encoding import LONGEST_PROCLITIC, Encoded, TextEncoder, find_word_table
+from wasl.encoding import LONGEST_PROCLITIC, Encoded, TextEncoder, _beginning, find_word_table
 from wasl.pretrained import EMBEDDED_FOLDER
 from wasl.text import normalise
 
@@ -98,6 +98,15 @@ def test_proclitics_that_may_be_left_out() -> None:
     words = find_word_table("وبالصين بايدو و الصين")
     assert words.skippable.shape == (4, LONGEST_PROCLITIC + 1)
     assert words.skippable.sum(axis=1).tolist() == [3, 2, 1, 1]  # و وب; ب; nothing is left of و; none
+
+
+@given(st.text(st.sampled_from("وفبلكسأاصين \u064e\u0640\u200bﻟﷲﻻaé1😀."), max_size=60))
+def test_the_beginnings_of_all_words_at_once_are_those_of_each(text: str) -> None:
+    table = find_word_table(text)
+    for span, letters, skippable in zip(table.spans.tolist(), table.letters, table.skippable, strict=True):
+        alone = _beginning(text, *span)
+        assert letters.tolist() == alone[0].tolist()
+        assert skippable.tolist() == alone[1].tolist()
 
 
 def test_sentence_bounds() -> None:
