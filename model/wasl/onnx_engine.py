@@ -37,8 +37,8 @@ class OnnxEngine(Engine):
     def __init__(self, folder: Path, config: ExtractorConfig, threads: int | None = None) -> None:
         self.relations = len(config.schema.relations)
         self.threads = threads or available_cores()
-        self.words = _session(folder / WORDS)
-        self.pairs = _session(folder / PAIRS)
+        self.words = make_session(folder / WORDS)
+        self.pairs = make_session(folder / PAIRS)
         tags = config.schema.tag_slices[-1].stop
         shapes = (self.words.get_outputs()[1].shape[1], self.pairs.get_outputs()[0].shape[1])
         if shapes != (tags, max(self.relations, 1)):
@@ -71,13 +71,21 @@ class OnnxEngine(Engine):
         return logits
 
 
-def _session(graph: Path) -> onnxruntime.InferenceSession:
+def make_session(graph: Path) -> onnxruntime.InferenceSession:
+    """A session that runs on the thread it is called from.
+
+    Raises:
+        ModelError: the graph is damaged.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        # That fusion is slower than what it fuses, by a sixth of the whole (docs/experiments.md).
+        return onnxruntime.InferenceSession(
+            graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=["SkipLayerNormFusion"]
+        )
     except Exception as error:  # onnxruntime's own errors have no common base
         raise ModelError(
             f"{graph}: damaged ({str(error).splitlines()[0]}); copy it or run `wasl export` again"

@@ -127,9 +127,11 @@ def test_all_stages(articles: wasl.Corpus, data: Path, sentencepiece_encoder: Pa
     labelled = wasl.read_corpus(output / "labelled")
     assert len(labelled.documents) == 3  # of the new articles; the annotated ones are not drawn
     assert not {d.text for d in labelled.documents.values()} & {d.text for d in articles.documents.values()}
-    joint, student, mean = (wasl.load(output / n).network.tags.weight for n in ("joint", "student", "embedded"))
-    assert torch.allclose(mean, (joint + student) / 2, atol=1e-3)
-    assert not torch.allclose(joint, student, atol=1e-3)
+    joint, student, mean = (
+        wasl.load(output / n, engine="torch").network.tags.weight for n in ("joint", "student", "embedded")
+    )
+    assert torch.allclose(mean, (joint + student) / 2, atol=float(mean.abs().max()) / 127)  # it is stored in 8 bits
+    assert not torch.allclose(joint, student, atol=float(mean.abs().max()) / 50)
     before = {p: p.stat().st_mtime_ns for p in (output / "student").rglob("*.safetensors")}
     run("train_embedded.py", *arguments)  # all stages are finished: nothing is done again
     assert {p: p.stat().st_mtime_ns for p in (output / "student").rglob("*.safetensors")} == before

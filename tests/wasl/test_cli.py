@@ -195,18 +195,27 @@ def test_training_as_a_module_for_accelerate(wordpiece_encoder: Path, tmp_path: 
 
 
 def test_training_in_two_processes(wordpiece_encoder: Path, tmp_path: Path) -> None:
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
-              "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "wasl_training"]  # fmt: skip
-    options = [ANNOTATIONS, "--output", tmp_path / "m", "--encoder", wordpiece_encoder, "--epochs", "2", "--dev", "002",
-               "--max-pieces", "64"]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, *launch, *options], capture_output=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    assert done.stdout.decode().count("epoch     loss") == 1  # only the first process prints
-    card = (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
+    """Two processes with steps of two windows each learn what one with steps of four learns, dropout aside."""
+    # `--multi_gpu` starts the processes; without a GPU they train on the CPU and talk through gloo. `--cpu` would start one.
+    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
+              "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m", "wasl_training"]  # fmt: skip
+    options = [ANNOTATIONS, "--encoder", wordpiece_encoder, "--epochs", "4", "--dev", "002", "--max-pieces", "64",
+               "--learning-rate", "2e-3"]  # fmt: skip
+    losses = {}
+    for name, program, size in (("two", launch, 2), ("one", ["-m", "wasl_training"], 4)):
+        command = [sys.executable, *program, *options, "--output", tmp_path / name, "--batch-size", str(size)]
+        done = subprocess.run(command, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()
+        out = done.stdout.decode()
+        assert out.count("epoch     loss") == 1  # only the first process prints
+        losses[name] = [float(row[1]) for line in out.splitlines() if (row := line.split()) and row[0] in "1234"]
+    assert len(losses["two"]) == len(losses["one"]) == 4
+    assert losses["two"] == pytest.approx(losses["one"], rel=0.15)  # those of the first process's windows
+    assert losses["one"][-1] < 0.7 * losses["one"][0]  # there was something to learn
+    card = (tmp_path / "two" / "README.md").read_text(encoding="utf-8")
     assert "wasl train" in card
     assert "Trained on 4 documents" in card
-    assert wasl.load(tmp_path / "m").schema.entities[0] == "PER"
+    assert wasl.load(tmp_path / "two").schema.entities[0] == "PER"
 
 
 def test_evaluate_a_word_level_file(model_folder: Path, tmp_path: Path) -> None:

@@ -68,4 +68,4 @@ def test_targets(text_encoder: TextEncoder, articles: wasl.Corpus) -> None:
     assert bool((batch["related"] & ~batch["allowed"]).any()) is False
     gold = sum(1 + (articles.schema.relations[r].symmetric) for e in examples for _, _, r in e.aligned.relations)
     assert int(batch["related"].sum()) == gold > 5
-    assert batch["entity_labels"].tolist() == [labels.index(x.label) for e in examples for x in e.aligned.entities]
+    assert batch["labels"].tolist() == [labels.index(x.label) for e in examples for x in e.aligned.entities]
