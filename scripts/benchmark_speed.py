@@ -31,6 +31,8 @@ SYSTEMS = {
     "encoder only, int8": "the same windows through the encoder alone",
     "HF pipeline, one by one": "entities only: pipeline('token-classification'), fp32",
     "HF pipeline, batches of 16": "the same, batched",
+    "HF pipeline, sentence by sentence": "the same, given sentences, one at a time",
+    "HF pipeline, sentences in batches of 16": "the same, batched",
     "torch loop, batches of 16": "tags only: windows padded as they come, fp32",
     "flair": "entities only: TransformerWordEmbeddings with a linear tagger, sentences in batches of 16, fp32",
     "span-marker": "entities only: an untrained SpanMarker on the encoder, sentences in batches of 16, fp32",
@@ -239,7 +241,7 @@ def build(name: str, model: Path) -> tuple[Run, Single]:
     if name == "encoder only, int8":
         return encoder_only(model, threads)
     if name.startswith("HF pipeline"):
-        return hugging_face(model, 16 if "batches" in name else 1)
+        return hugging_face(model, 16 if "batches" in name else 1, "sentence" in name)
     if name == "flair":
         return flair_tagger(model)
     if name == "span-marker":
@@ -269,7 +271,7 @@ def encoder_only(model: Path, threads: int) -> tuple[Run, Single]:
     return run, lambda sentence: run([sentence])
 
 
-def hugging_face(model: Path, batch_size: int) -> tuple[Run, Single]:
+def hugging_face(model: Path, batch_size: int, split: bool) -> tuple[Run, Single]:
     import torch
     from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
@@ -279,7 +281,12 @@ def hugging_face(model: Path, batch_size: int) -> tuple[Run, Single]:
     pipe = pipeline(
         "token-classification", model=tagger, tokenizer=tokenizer, aggregation_strategy="simple", stride=64, device=-1
     )
-    return lambda texts: list(pipe(texts, batch_size=batch_size)), pipe
+
+    def run(texts: list[str]) -> None:
+        given = [one for text in texts for one in sentences_of(text)] if split else texts
+        list(pipe(given, batch_size=batch_size))
+
+    return run, pipe
 
 
 def torch_loop(model: Path) -> tuple[Run, Single]:
@@ -406,13 +413,13 @@ def best(old: dict[str, float] | None, new: dict[str, float]) -> dict[str, float
 def show(rows: dict[str, dict[str, float]], limits: dict[str, float]) -> None:
     """Print the table."""
     print(f"\nmatrix products: {', '.join(f'{k} {v:,.0f} GOP/s' for k, v in limits.items())}")
-    print(f"{'':28}{'char/s':>10}{'pieces/s':>10}{'p50 ms':>8}{'p95 ms':>8}{'peak MB':>9}{'wasl is':>9}{'of limit':>9}")
+    print(f"{'':40}{'char/s':>10}{'pieces/s':>10}{'p50 ms':>8}{'p95 ms':>8}{'peak MB':>9}{'wasl is':>9}{'of limit':>9}")
     for name, row in rows.items():
         precision = next((p for p in limits if p in name), "int8" if name.startswith(("length", "batch")) else "fp32")
         ratio = rows[OURS]["characters_s"] / row["characters_s"] if OURS in rows else float("nan")
         share = 100 * row["pieces_s"] * OPERATIONS / 1e9 / limits[precision]
         print(
-            f"{name:28}{row['characters_s']:10,.0f}{row['pieces_s']:10,.0f}{row['p50_ms']:8.1f}{row['p95_ms']:8.1f}"
+            f"{name:40}{row['characters_s']:10,.0f}{row['pieces_s']:10,.0f}{row['p50_ms']:8.1f}{row['p95_ms']:8.1f}"
             f"{row['peak_mb']:9,.0f}{ratio:8.1f}x{share:8.0f}%"
         )
 

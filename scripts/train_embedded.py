@@ -119,7 +119,7 @@ class Stages:
         with TrainingTable() as progress:
             trained = train(
                 self.corpus, output, encoder=start, also=self.also, auxiliary=beside, dev=self.dev,
-                config=TrainingConfig(export=False, **settings), resume=True, progress=progress,
+                config=TrainingConfig(keep=0.0, export=False, **settings), resume=True, progress=progress,
                 command=f"python scripts/train_embedded.py (stage {output.name})",
             )  # fmt: skip
         if trained.epochs:

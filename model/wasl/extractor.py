@@ -114,23 +114,27 @@ class Extractor:
 
         Graphs that are there already are of other weights and are deleted; `wasl export` makes new ones. An extractor
         that runs on ONNX Runtime is copied, with its graphs, from where it was loaded.
+
+        Raises:
+            ModelError: the extractor is a committee of several.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        files = [TOKENIZER, CONFIG] + [CARD] * bool(card)
+        files = [WEIGHTS, TOKENIZER, CONFIG] + [CARD] * bool(card)
+        if hasattr(self.engine, "save"):
+            self.engine.save(folder / f"{WEIGHTS}.part")
+            for graph in GRAPHS:
+                (folder / graph).unlink(missing_ok=True)
+        elif self.folder is not None:
+            files += GRAPHS
+            for file in (*GRAPHS, WEIGHTS):
+                shutil.copyfile(self.folder / file, folder / f"{file}.part")
+        else:
+            raise ModelError("this extractor's engine cannot be saved; save the extractors that it was made of")
         self.text_encoder.tokenizer.save(str(folder / f"{TOKENIZER}.part"))
         self.config.write(folder / f"{CONFIG}.part")
         if card:
             (folder / f"{CARD}.part").write_text(card, encoding="utf-8")
-        if hasattr(self.engine, "save"):
-            self.engine.save(folder / f"{WEIGHTS}.part")
-            files.append(WEIGHTS)
-            for graph in GRAPHS:
-                (folder / graph).unlink(missing_ok=True)
-        elif self.folder is not None and self.folder.resolve() != folder.resolve():
-            for file in (*GRAPHS, WEIGHTS):
-                shutil.copyfile(self.folder / file, folder / f"{file}.part")
-                files.append(file)
         for file in files:  # all are there before the first takes its place
             (folder / f"{file}.part").replace(folder / file)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 
 import wasl
 from wasl.decoding import log_softmax
-from wasl.errors import ArgumentError
+from wasl.errors import ArgumentError, ModelError
 from wasl.extractor import Extractor, pad_id
 from wasl.schema import Schema
 from wasl.torch_engine import TorchEngine
@@ -48,6 +49,12 @@ def test_the_mean_of_members(extractor: Extractor, articles: wasl.Corpus) -> Non
     each = [member.pair_logits(readout, spans)[1] for member, readout in zip(members, (first, second), strict=True)]
     assert logits == pytest.approx(np.mean(each, axis=0), abs=1e-3)
     assert extractor.engine is not together.engine
+
+
+def test_a_committee_is_not_saved(extractor: Extractor, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="made of"):
+        committee([extractor, other(extractor)]).save_pretrained(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_members_that_do_not_fit(extractor: Extractor) -> None:

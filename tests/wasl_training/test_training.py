@@ -170,11 +170,36 @@ def test_calibration_is_kept_only_for_the_labels_it_was_fitted_to(
 def test_what_is_not_set_follows_from_the_start() -> None:
     """Epochs and rates from whether the labels are known, the batch from the size of the corpus."""
     fresh, known = (TrainingConfig().resolved(45, knows) for knows in (False, True))
-    assert (fresh.epochs, fresh.encoder_rate, fresh.head_rate) == tuple(vars(FROM_ENCODER).values())
-    assert (known.epochs, known.encoder_rate, known.head_rate) == tuple(vars(FROM_EXTRACTOR).values())
+    assert (fresh.epochs, fresh.encoder_rate, fresh.head_rate, fresh.keep) == tuple(vars(FROM_ENCODER).values())
+    assert (known.epochs, known.encoder_rate, known.head_rate, known.keep) == tuple(vars(FROM_EXTRACTOR).values())
     assert [TrainingConfig().resolved(n, False).batch_size for n in (45, 200, 700)] == [2, 4, 8]
     given = TrainingConfig(epochs=3, batch_size=1, encoder_rate=0.0, head_rate=0.5).resolved(700, True)
     assert (given.epochs, given.batch_size, given.encoder_rate, given.head_rate) == (3, 1, 0.0, 0.5)
+    assert TrainingConfig(keep=0.3).resolved(45, True).keep == 0.3
+    assert TrainingConfig(keep=0.3).resolved(45, False).keep == 0  # there is nothing to keep
+
+
+def test_a_share_of_the_starts_weights_is_kept(
+    articles: wasl.Corpus, model_folder: Path, quick: TrainingConfig
+) -> None:
+    """Of an extractor that knows all labels, and more than these."""
+    fewer = "\n".join(line for line in articles.schema.source.splitlines() if not line.startswith("alias_of"))
+    documents = {
+        id_: wasl.Document(d.text, d.entities, tuple(r for r in d.relations if r.label != "alias_of"))
+        for id_, d in articles.documents.items()
+    }
+    corpus = Corpus(Schema.parse(fewer), documents)
+    weights = {}
+    for keep in (0.0, 0.25, 0.5):
+        trained = train(corpus, encoder=model_folder, dev=[], config=replace(quick, keep=keep))
+        weights[keep] = trained.extractor.network.state_dict()
+    assert weights[0.0]["relations.weight"].shape[0] == len(corpus.schema.relations) < len(articles.schema.relations)
+    for name, tuned in weights[0.0].items():
+        begun = 2 * weights[0.5][name] - tuned
+        assert torch.allclose(weights[0.25][name], 0.75 * tuned + 0.25 * begun, atol=1e-5), name
+    start = wasl.load(model_folder, engine="torch").network.state_dict()["norm.weight"]
+    assert torch.allclose(2 * weights[0.5]["norm.weight"] - weights[0.0]["norm.weight"], start, atol=1e-5)
+    assert not torch.allclose(weights[0.0]["norm.weight"], start, atol=1e-3)
 
 
 def write(folder: Path, text: str, annotations: str, conf: str) -> wasl.Corpus:

@@ -60,5 +60,6 @@ def committee(extractors: Sequence[Extractor]) -> Extractor:
         if other.schema != first.schema or other.config.encoder["hidden_size"] != first.config.encoder["hidden_size"]:
             raise ArgumentError("the members of a committee need the same schema and encoders of the same width")
     together = copy.copy(first)
+    together.folder = None
     together.engine = CommitteeEngine([e.engine for e in extractors], first.schema.tag_slices)
     return together

@@ -9,15 +9,16 @@ from wasl.errors import ArgumentError
 
 @dataclass(frozen=True)
 class Defaults:
-    """Settings that depend on what a training starts from: epochs and learning rates."""
+    """Settings that depend on what a training starts from."""
 
     epochs: int
     encoder_rate: float
     head_rate: float
+    keep: float
 
 
 # What was found best on news (docs/experiments.md): a trained extractor is only nudged, or it forgets what it knows.
-FROM_ENCODER, FROM_EXTRACTOR = Defaults(10, 2e-4, 1e-3), Defaults(5, 2e-5, 1e-4)
+FROM_ENCODER, FROM_EXTRACTOR = Defaults(10, 2e-4, 1e-3, 0.0), Defaults(5, 2e-5, 1e-4, 0.5)
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
@@ -32,6 +33,8 @@ class TrainingConfig:
         encoder_rate: highest learning rate of the encoder (AdamW, linear warm-up and decay); where None, 2e-4, or 2e-5
             from an extractor that knows all labels.
         head_rate: highest learning rate of the heads; where None, 1e-3, or 1e-4 from such an extractor.
+        keep: share of the start's weights in the finished ones, 0 to 1, where it is an extractor that knows all labels
+            (Wortsman et al. 2022, arXiv 2109.01903); where None, 0.5 from such an extractor, else 0.
         warmup: share of the steps in which the rates rise, 0 to 1.
         weight_decay: of AdamW, not on biases and layer norms.
         relation_weight: of the relation loss beside the two entity losses.
@@ -55,6 +58,7 @@ class TrainingConfig:
     max_pieces: int = 128
     encoder_rate: float | None = None
     head_rate: float | None = None
+    keep: float | None = None
     warmup: float = 0.1
     weight_decay: float = 0.01
     relation_weight: float = 1.0
@@ -78,6 +82,8 @@ class TrainingConfig:
         for name in ("warmup", "glue", "unglue", "swap", "dev_fraction"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ArgumentError(f"{name}={getattr(self, name)}: must be between 0 and 1")
+        if self.keep is not None and not 0 <= self.keep < 1:
+            raise ArgumentError(f"keep={self.keep}: must be at least 0 and below 1")
         for name in ("encoder_rate", "head_rate"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
@@ -103,4 +109,5 @@ class TrainingConfig:
             batch_size=self.windows_in_step(windows),
             encoder_rate=defaults.encoder_rate if self.encoder_rate is None else self.encoder_rate,
             head_rate=defaults.head_rate if self.head_rate is None else self.head_rate,
+            keep=(defaults.keep if self.keep is None else self.keep) if knows_all else 0.0,
         )

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
+from torch import Tensor
 from transformers import set_seed
 
 from wasl.config import ExtractorConfig
@@ -120,6 +122,7 @@ def train(
 
     extractor = Extractor(TorchEngine(network, pad_id(start.tokenizer)), start.tokenizer, extractor_config)
     config = config.resolved(len(dataset), knows_all)
+    begun = copy.deepcopy(network.state_dict()) if config.keep else {}
     for one in (auxiliary or {}).values():
         if one.joint:
             check_same_rules(corpus.schema, one.corpus.schema)
@@ -134,6 +137,8 @@ def train(
     run = Run(extractor, task, dev_corpus, scored, config, folder, progress, identity)
     epochs, best = run.train(resume, kept)
     network.eval()
+    if config.keep:
+        keep_weights(network, begun, config.keep)
     if dev_corpus is not None:
         extractor.config = calibrate(extractor, dev_corpus.documents)
     dev_figures = evaluate(extractor, dev_corpus).figures if dev_corpus is not None else None
@@ -145,6 +150,18 @@ def train(
             export(extractor, folder)
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     return trained
+
+
+def keep_weights(network: Network, begun: Mapping[str, Tensor], share: float) -> None:
+    """Make a network's weights a mean of its own and those it began with, which have so large a share.
+
+    What a few documents teach is kept, and less is lost of what they do not show (Wortsman et al. 2022, arXiv
+    2109.01903).
+    """
+    with torch.no_grad():
+        for name, weight in network.state_dict().items():
+            if weight.is_floating_point():
+                weight.lerp_(begun[name].to(weight.device), share)
 
 
 def _task(
