@@ -137,13 +137,14 @@ def export(extractor: Extractor, folder: str | Path, precision: str = "int8", *,
                     extra_options={"MatMulConstBOnly": True},
                 )  # fmt: skip
             words = small
-        graph = onnx.load(words)
-        files = dict(zip(GRAPHS, (graph, onnx.load(pairs)), strict=True))
+        protos = [onnx.load(words), onnx.load(pairs)]
         if compact:
-            _share(graph, extractor.network.state_dict(), folder / f"{WEIGHTS}.part")
-        for name, one in files.items():
-            (folder / f"{name}.part").write_bytes(one.SerializeToString(deterministic=True))
-    names = [*GRAPHS, *[WEIGHTS] * compact]
+            _share(protos[0], extractor.network.state_dict(), folder / f"{WEIGHTS}.part")
+        for name, proto in zip(GRAPHS, protos, strict=True):
+            (folder / f"{name}.part").write_bytes(proto.SerializeToString(deterministic=True))
+    names = [*[WEIGHTS] * compact, *GRAPHS]
+    for graph in GRAPHS if compact else ():
+        (folder / graph).unlink(missing_ok=True)  # it would read the new weights at the old places
     for name in names:
         (folder / f"{name}.part").replace(folder / name)
     return [folder / name for name in names]
