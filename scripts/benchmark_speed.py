@@ -12,31 +12,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
-SYSTEMS = {
-    "wasl int8": "entities and relations, ONNX Runtime: what `wasl.load()` gives",
-    "wasl fp32": "the same in fp32",
-    "wasl torch bf16": "the same on torch",
-    "wasl torch fp32": "the same on torch in fp32",
-    "encoder only, int8": "the same windows through the encoder alone",
-    "HF pipeline, one by one": "entities only: pipeline('token-classification'), fp32",
-    "HF pipeline, batches of 16": "the same, batched",
-    "HF pipeline, sentence by sentence": "the same, given sentences, one at a time",
-    "HF pipeline, sentences in batches of 16": "the same, batched",
-    "torch loop, batches of 16": "tags only: windows padded as they come, fp32",
-    "flair": "entities only: TransformerWordEmbeddings with a linear tagger, sentences in batches of 16, fp32",
-    "span-marker": "entities only: an untrained SpanMarker on the encoder, sentences in batches of 16, fp32",
-}
+from speed_systems import SYSTEMS, build, prepare, sentences_of
+
 OURS = next(iter(SYSTEMS))
 SLOW = {"flair": 4, "span-marker": 20}  # are given so many times less text
 LENGTHS = (100, 1_000, 10_000, 200_000)
@@ -65,6 +51,7 @@ def main() -> None:
         return
     with TemporaryDirectory() as scratch:
         model = prepare(options.model, Path(scratch))
+        a_piece = operations(model)
         limits = {name: matrix_limit(name, options.threads) for name in ("int8", "bf16", "fp32")}
         wanted = options.only or list(SYSTEMS)
         if options.plot:
@@ -79,7 +66,7 @@ def main() -> None:
                     continue
                 rows[name] = best(rows.get(name), found)
                 print(f"round {round_ + 1}, {name}: {found['characters_s']:,.0f} characters/s", flush=True)
-    show(rows, limits)
+    show(rows, limits, a_piece)
     if options.json:
         options.json.write_text(json.dumps({"systems": rows, "limits": limits}, indent=1) + "\n", encoding="utf-8")
     if options.plot:
@@ -99,59 +86,6 @@ def up_to(texts: list[str], characters: int) -> list[str]:
         if sum(map(len, chosen)) >= characters:
             break
     return chosen
-
-
-def prepare(name: str, scratch: Path) -> Path:
-    """A folder with all that the systems need: the model, fp32 graphs, the encoder alone, and a token classifier."""
-    import onnx
-    from transformers import BertForTokenClassification, PreTrainedTokenizerFast
-
-    import wasl
-    from wasl.pretrained import GRAPHS
-    from wasl_training.export import export
-
-    extractor = wasl.load(name, engine="torch")
-    for precision in ("int8", "fp32"):
-        folder = scratch / precision
-        extractor.save_pretrained(folder)
-        export(extractor, folder, precision)
-    graph = onnx.load(scratch / "int8" / GRAPHS[0])
-    pooled = next(node for node in graph.graph.node if "mean" in node.input)  # words are the mean of pieces' states
-    states = next(one for one in pooled.input if one != "mean")
-    del graph.graph.output[:], graph.graph.input[1:]
-    graph.graph.output.append(onnx.helper.make_tensor_value_info(states, onnx.TensorProto.FLOAT, None))
-    keep = ancestors(graph, states)
-    nodes = [node for node in graph.graph.node if set(node.output) & keep]
-    del graph.graph.node[:]
-    graph.graph.node.extend(nodes)
-    onnx.save(graph, scratch / "encoder.onnx")
-    config = extractor.network.encoder.config
-    config.num_labels = extractor.network.tags.out_features  # type: ignore[union-attr]
-    tagger = BertForTokenClassification(config)
-    state = {f"bert.{k}": v for k, v in extractor.network.encoder.state_dict().items()}
-    tagger.load_state_dict(state, strict=False)
-    tagger.save_pretrained(scratch / "tagger")
-    PreTrainedTokenizerFast(
-        tokenizer_object=extractor.text_encoder.tokenizer, pad_token="<pad>", unk_token="<unk>", cls_token="<s>",
-        sep_token="</s>", mask_token="<mask>", model_max_length=512,
-    ).save_pretrained(scratch / "tagger")  # fmt: skip
-    settings = scratch / "tagger" / "tokenizer_config.json"  # of a class that older versions of transformers know too
-    known = {**json.loads(settings.read_text(encoding="utf-8")), "tokenizer_class": "PreTrainedTokenizerFast"}
-    settings.write_text(json.dumps(known), encoding="utf-8")
-    return scratch
-
-
-def ancestors(graph: Any, name: str) -> set[str]:
-    """All values that a value is computed from, and itself."""
-    makers = {output: node for node in graph.graph.node for output in node.output}
-    found: set[str] = set()
-    waiting = [name]
-    while waiting:
-        one = waiting.pop()
-        if one and one not in found:
-            found.add(one)
-            waiting += makers[one].input if one in makers else []
-    return found
 
 
 def in_a_process(name: str, model: Path, options: argparse.Namespace) -> dict[str, float] | None:
@@ -222,132 +156,6 @@ def count_pieces(model: Path, texts: list[str]) -> int:
     return sum(len(one.ids) for one in tokenizer.encode_batch(texts, add_special_tokens=False))
 
 
-Run = Callable[[list[str]], Any]
-Single = Callable[[str], Any]
-
-
-def build(name: str, model: Path) -> tuple[Run, Single]:
-    """A function over many texts, and one over a sentence."""
-    threads = int(os.environ["WASL_THREADS"])
-    if name.startswith(("wasl", "length", "batch")):
-        import wasl
-
-        engine = "torch" if "torch" in name else "onnx"
-        extractor = wasl.load(model / ("fp32" if "fp32" in name else "int8"), engine=engine, threads=threads)
-        if "bf16" in name:
-            extractor.engine.bf16 = True  # type: ignore[attr-defined]
-        size = int(name.split()[1]) if name.startswith("batch") else 32
-        return lambda texts: list(extractor.predict_many(texts, size)), extractor.predict
-    if name == "encoder only, int8":
-        return encoder_only(model, threads)
-    if name.startswith("HF pipeline"):
-        return hugging_face(model, 16 if "batches" in name else 1, "sentence" in name)
-    if name == "flair":
-        return flair_tagger(model)
-    if name == "span-marker":
-        return span_marker(model)
-    return torch_loop(model)
-
-
-def encoder_only(model: Path, threads: int) -> tuple[Run, Single]:
-    """Windows that are cut beforehand, through the encoder on as many threads: the least that any extractor takes."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    import wasl
-    from wasl.onnx_engine import make_session
-
-    session = make_session(model / "encoder.onnx")
-    text_encoder = wasl.load(model / "int8").text_encoder
-    pool = ThreadPoolExecutor(threads)
-    cache: dict[str, list[np.ndarray]] = {}
-
-    def run(texts: list[str]) -> None:
-        for text in texts:
-            if text not in cache:
-                cache[text] = [window.pieces[None] for window in text_encoder.encode(text).windows]
-        windows = [pieces for text in texts for pieces in cache[text]]
-        list(pool.map(lambda pieces: session.run(None, {"pieces": pieces}), windows))
-
-    return run, lambda sentence: run([sentence])
-
-
-def hugging_face(model: Path, batch_size: int, split: bool) -> tuple[Run, Single]:
-    import torch
-    from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
-
-    torch.set_num_threads(int(os.environ["WASL_THREADS"]))
-    tagger = AutoModelForTokenClassification.from_pretrained(model / "tagger", dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(model / "tagger")
-    pipe = pipeline(
-        "token-classification", model=tagger, tokenizer=tokenizer, aggregation_strategy="simple", stride=64, device=-1
-    )
-
-    def run(texts: list[str]) -> None:
-        given = [one for text in texts for one in sentences_of(text)] if split else texts
-        list(pipe(given, batch_size=batch_size))
-
-    return run, pipe
-
-
-def torch_loop(model: Path) -> tuple[Run, Single]:
-    import torch
-    from transformers import AutoModelForTokenClassification
-
-    import wasl
-    from wasl.network import collate
-
-    torch.set_num_threads(int(os.environ["WASL_THREADS"]))
-    tagger = AutoModelForTokenClassification.from_pretrained(model / "tagger", dtype=torch.float32).eval()
-    text_encoder = wasl.load(model / "int8").text_encoder
-
-    def run(texts: list[str]) -> None:
-        windows = [(e, w) for e in map(text_encoder.encode, texts) for w in e.windows]
-        with torch.inference_mode():
-            for i in range(0, len(windows), 16):
-                batch = collate(windows[i : i + 16], 1)
-                tagger(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.argmax(-1)
-
-    return run, lambda sentence: run([sentence])
-
-
-def flair_tagger(model: Path) -> tuple[Run, Single]:
-    import flair
-    import torch
-    from flair.data import Dictionary, Sentence
-    from flair.embeddings import TransformerWordEmbeddings
-    from flair.models import SequenceTagger
-
-    torch.set_num_threads(int(os.environ["WASL_THREADS"]))
-    flair.device = torch.device("cpu")
-    embeddings = TransformerWordEmbeddings(str(model / "tagger"), layers="-1", subtoken_pooling="mean")
-    labels = Dictionary(add_unk=False)
-    for label in ("O", "B-A", "I-A"):
-        labels.add_item(label)
-    tagger = SequenceTagger(embeddings, labels, "ner", hidden_size=0, use_rnn=False, use_crf=False)
-
-    def run(texts: list[str]) -> None:
-        tagger.predict([Sentence(one) for text in texts for one in sentences_of(text)], mini_batch_size=16)
-
-    return run, lambda sentence: run([sentence])
-
-
-def span_marker(model: Path) -> tuple[Run, Single]:
-    import torch
-    from span_marker import SpanMarkerModel
-
-    torch.set_num_threads(int(os.environ["WASL_THREADS"]))
-    marker = SpanMarkerModel.from_pretrained(str(model / "tagger"), labels=["O", "A", "B"], model_max_length=256).eval()
-
-    def run(texts: list[str]) -> None:
-        marker.predict([one for text in texts for one in sentences_of(text)], batch_size=16)
-
-    return run, lambda sentence: run([sentence])
-
-
-def sentences_of(text: str) -> list[str]:
-    return [one for one in re.split(r"(?<=[.!?؟])\s+|\n+", text) if one.strip()]
-
-
 def matrix_limit(precision: str, threads: int) -> float:
     """The best rate of a product of the encoder's largest size, in 10^9 multiplications and additions a second."""
     rows, width, wide = 512, 384, 1536
@@ -410,21 +218,25 @@ def best(old: dict[str, float] | None, new: dict[str, float]) -> dict[str, float
     return {k: max(old[k], v) if k.endswith("_s") else min(old[k], v) for k, v in new.items()}
 
 
-def show(rows: dict[str, dict[str, float]], limits: dict[str, float]) -> None:
-    """Print the table."""
+def show(rows: dict[str, dict[str, float]], limits: dict[str, float], a_piece: int) -> None:
+    """Print the table; `a_piece` is how many operations a piece takes."""
     print(f"\nmatrix products: {', '.join(f'{k} {v:,.0f} GOP/s' for k, v in limits.items())}")
     print(f"{'':40}{'char/s':>10}{'pieces/s':>10}{'p50 ms':>8}{'p95 ms':>8}{'peak MB':>9}{'wasl is':>9}{'of limit':>9}")
     for name, row in rows.items():
         precision = next((p for p in limits if p in name), "int8" if name.startswith(("length", "batch")) else "fp32")
         ratio = rows[OURS]["characters_s"] / row["characters_s"] if OURS in rows else float("nan")
-        share = 100 * row["pieces_s"] * OPERATIONS / 1e9 / limits[precision]
+        share = 100 * row["pieces_s"] * a_piece / 1e9 / limits[precision]
         print(
             f"{name:40}{row['characters_s']:10,.0f}{row['pieces_s']:10,.0f}{row['p50_ms']:8.1f}{row['p95_ms']:8.1f}"
             f"{row['peak_mb']:9,.0f}{ratio:8.1f}x{share:8.0f}%"
         )
 
 
-OPERATIONS = 12 * 2 * (4 * 384 * 384 + 2 * 384 * 1536)  # of the embedded encoder's products with weights, a piece
+def operations(model: Path) -> int:
+    """Multiplications and additions of the encoder's products with weights, a piece."""
+    encoder = json.loads((model / "int8" / "config.json").read_text(encoding="utf-8"))["encoder"]
+    hidden, wide = encoder["hidden_size"], encoder["intermediate_size"]
+    return int(2 * encoder["num_hidden_layers"] * (4 * hidden * hidden + 2 * hidden * wide))
 
 
 def plot(rows: dict[str, dict[str, float]], file: Path) -> None:

@@ -3,8 +3,9 @@
     python scripts/cross_validate.py NEWS --encoder runs/encoder --folds 2 --seeds 3 --set epochs=8
 
 Each fold trains on the articles of the others, with no development part, and scores on its own; counts are pooled over
-folds and seeds. Which article is in which fold does not depend on the seed. With `--pairs FILE` the counts of each
-article are kept, and `--against FILE` resamples articles to say how sure the difference to another run is.
+folds and seeds. Which article is in which fold does not depend on the seed. The counts of each article are kept, and
+taken anew only where a setting, the encoder or an article has changed; `--against` such a folder of another run
+resamples articles to say how sure the difference is.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import argparse
 import json
 import random
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import wasl
+from few_articles import read_settings, shown
 from wasl_training import TrainingConfig, evaluate, train
-from wasl_training.crossvalidation import load_tally, save_tally
+from wasl_training.crossvalidation import fold_identity, load_tally, save_tally
+from wasl_training.encoders import load_start
 from wasl_training.metrics import RESAMPLES, Tally, figures, pool
 
 SHOWN = ("entities", "given_gold", "strict")
@@ -41,43 +43,39 @@ def main() -> None:
     also = [wasl.read_corpus(folder) for folder in options.also]
     ids = sorted(corpus.documents)
     random.Random(0).shuffle(ids)
-    settings: dict[str, Any] = {}
-    for name, value in (item.split("=", 1) for item in options.set):
-        settings[name] = int(value) if value.isdigit() else float(value)
+    settings = read_settings(options.set)
+    start = load_start(options.encoder)
+    tallies: dict[str, list[Tally]] = {id_: [] for id_ in ids}
     for seed in range(options.seeds):
         config = TrainingConfig(seed=seed, **settings)
+        identity = f"{options.folds} folds, {fold_identity(config, start, corpus, also)}"
         for fold in range(options.folds):
             held_out = ids[fold :: options.folds]
-            if all((options.counts / f"{id_}-seed{seed}.json").exists() for id_ in held_out):
-                continue
-            trained = train(corpus.select(without=held_out), encoder=options.encoder, also=also, dev=[], config=config)
-            found = evaluate(trained.extractor, corpus.select(held_out))
-            for id_, counts in found.tallies.items():
-                save_tally(counts, options.counts / f"{id_}-seed{seed}.json", json.dumps(settings))
-            print(f"seed {seed}, fold {fold}: {shown(list(found.tallies.values()))}", flush=True)
-    mine = read_counts(options.counts, ids)
-    print(f"{settings}, {options.seeds} seeds: {shown(mine)}")
+            files = {id_: options.counts / f"{id_}-seed{seed}.json" for id_ in held_out}
+            kept = {id_: load_tally(file, identity) for id_, file in files.items()}
+            found = {id_: counts for id_, counts in kept.items() if counts is not None}
+            if len(found) < len(held_out):
+                trained = train(corpus.select(without=held_out), encoder=start, also=also, dev=[], config=config)
+                found.update(evaluate(trained.extractor, corpus.select(held_out)).tallies)
+                for id_, counts in found.items():
+                    save_tally(counts, files[id_], identity)
+            for id_, counts in found.items():
+                tallies[id_].append(counts)
+            print(f"seed {seed}, fold {fold}: {shown(figures(list(found.values())))}", flush=True)
+    mine = [pool(tallies[id_]) for id_ in ids]
+    print(f"{settings}, {options.seeds} seeds: {shown(figures(mine))}")
     if options.against:
-        theirs = read_counts(options.against, ids)
-        print(f"against {options.against.name}: {difference(mine, theirs)}")
+        print(f"against {options.against.name}: {difference(mine, read_counts(options.against, ids))}")
 
 
 def read_counts(folder: Path, ids: list[str]) -> list[Tally]:
-    """The counts of each article, over the seeds."""
+    """The counts of each article that another run kept, over its seeds."""
     tallies = []
     for id_ in ids:
         files = sorted(folder.glob(f"{id_}-seed*.json"))
-        found = [load_tally(file, json.loads(file.read_text())["identity"]) for file in files]
+        found = [load_tally(file, json.loads(file.read_text(encoding="utf-8"))["identity"]) for file in files]
         tallies.append(pool(t for t in found if t is not None))
     return tallies
-
-
-def shown(tallies: list[Tally]) -> str:
-    found = figures(tallies)
-    return (
-        f"entities {found.entities.f1:.1f}, given gold {found.given_gold.f1:.1f}, strict {found.strict.f1:.1f}, "
-        f"starts inside a word {found.clitic_recall:.1f}"
-    )
 
 
 def difference(mine: list[Tally], theirs: list[Tally]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import wasl
 from wasl_training import TrainingConfig, evaluate, train
+from wasl_training.metrics import Figures
 
 
 def main() -> None:
@@ -41,15 +42,24 @@ def main() -> None:
     if len(ids) < options.train + options.skip + options.test:
         parser.error(f"only {len(ids)} articles to draw from")
     chosen, others = ids[: options.train], ids[options.train + options.skip :][: options.test]
-    settings: dict[str, Any] = {}
-    for name, value in (item.split("=", 1) for item in options.set):
-        settings[name] = int(value) if value.isdigit() else float(value)
+    settings = read_settings(options.set)
     trained = train(corpus.select(chosen), encoder=options.encoder, dev=[], config=TrainingConfig(**settings))
     found = evaluate(trained.extractor, corpus.select(others)).figures
     words = sum(len(corpus.documents[id_].text.split()) for id_ in chosen)
-    print(
-        f"{words} words, {settings}: entities {found.entities.f1:.1f}, given gold {found.given_gold.f1:.1f}, "
-        f"strict {found.strict.f1:.1f}, starts inside a word {found.clitic_recall:.1f}"
+    print(f"{words} words, {settings}: {shown(found)}")
+
+
+def read_settings(given: list[str]) -> dict[str, Any]:
+    """Fields of TrainingConfig, from `NAME=VALUE`."""
+    pairs = (item.split("=", 1) for item in given)
+    return {name: int(value) if value.isdigit() else float(value) for name, value in pairs}
+
+
+def shown(found: Figures) -> str:
+    """One line of the figures that settings are chosen by."""
+    return (
+        f"entities {found.entities.f1:.1f}, given gold {found.given_gold.f1:.1f}, strict {found.strict.f1:.1f}, "
+        f"starts inside a word {found.clitic_recall:.1f}"
     )
 
 
