@@ -88,6 +88,7 @@ def predict_archive(
     *,
     stdin: Iterable[bytes] = (),
     resume: bool = False,
+    began: Callable[[int], None] = lambda size: None,
     report: Callable[[Unreadable], None] = lambda bad: None,
     progress: Callable[[PartResult], None] = lambda result: None,
 ) -> Summary:
@@ -102,6 +103,7 @@ def predict_archive(
         settings: how to read, predict and write.
         stdin: lines to read where there are no paths.
         resume: go on where a killed run with the same output stopped.
+        began: told the bytes of all files together, 0 for `stdin`, before the first is read.
         report: told of each record that cannot be read, in order.
         progress: told of each finished part, in order.
 
@@ -115,7 +117,7 @@ def predict_archive(
     format_ = format_of(settings, output)
     check_output(format_, output)
     _check_names(paths, output)
-    check_files(find_files(paths, output), settings.text_field)
+    began(check_files(find_files(paths, output), settings.text_field))
     conf = _annotation_conf(settings.model) if format_ is Format.brat else ""
     folder = PartFolder(output, _identity(paths, settings, format_))
     folder.open(resume)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,7 +132,6 @@ def decode_entities(
     proclitic_logits: np.ndarray,
     words: Words,
     schema: Schema,
-    slices: Sequence[slice],
     calibration: Calibration,
     threshold: float,
 ) -> Spans:
@@ -142,7 +140,7 @@ def decode_entities(
         decode_layer(
             tag_logits[:, where], proclitic_logits, words, np.array([schema.entities.index(label) for label in layer])
         )
-        for layer, where in zip(schema.tag_layers, slices, strict=True)
+        for layer, where in zip(schema.tag_layers, schema.tag_slices, strict=True)
     ]
     spans, skips, labels, logits = (np.concatenate(parts) for parts in zip(*layers, strict=True))
     scores = calibrated(logits, calibration)

@@ -207,7 +207,7 @@ class Extractor:
 
     def decode_spans(self, readout: Readout) -> Spans:
         return decode_entities(
-            readout.tags, readout.proclitics, readout.encoded.words, self.schema, self.schema.tag_slices,
+            readout.tags, readout.proclitics, readout.encoded.words, self.schema,
             self.config.entity_calibration, self.config.entity_threshold,
         )  # fmt: skip
 

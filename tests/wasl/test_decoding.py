@@ -65,7 +65,7 @@ def decode(schema: Schema, text: str, tags: np.ndarray, proclitics: np.ndarray |
     if proclitics is None:
         proclitics = np.zeros((len(words), LONGEST_PROCLITIC + 1))
         proclitics[:, 0] = 9
-    return decode_entities(tags, proclitics, words, schema, schema.tag_slices, Calibration(), threshold)
+    return decode_entities(tags, proclitics, words, schema, Calibration(), threshold)
 
 
 def test_entities_side_by_side_and_to_the_end() -> None:

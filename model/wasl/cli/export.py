@@ -11,7 +11,6 @@ from rich.console import Console
 from wasl.cli.training import training_module
 from wasl.errors import ArgumentError
 from wasl.extractor import Extractor
-from wasl.pretrained import resolve
 
 
 def export_command(
@@ -32,5 +31,5 @@ def export_command(
     extractor = Extractor.from_pretrained(model, engine="torch")
     if output is not None:
         extractor.save_pretrained(output)
-    for file in export(extractor, output or resolve(model), precision, compact=compact):
+    for file in export(extractor, output or Path(model), precision, compact=compact):
         Console().print(f"{file}: {file.stat().st_size / 1e6:.1f} MB", highlight=False)

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from wasl.archive import PredictSettings, WorkerKind, format_of, predict_archive, predict_lines
 from wasl.document import Document
 from wasl.errors import ArgumentError
-from wasl.inputs import Unreadable, check_files, find_files
+from wasl.inputs import Unreadable
 from wasl.outputs import Format, check_output
 from wasl.parts import PartResult
 from wasl.pretrained import EMBEDDED
@@ -60,10 +60,11 @@ def predict_command(
         if output is None:
             bad = _print_results(paths, settings, stdout)
         else:
-            with _progress(paths, output, settings) as advance:
+            with _progress() as bar:
                 bad = predict_archive(
-                    paths, output, settings, stdin=sys.stdin.buffer, resume=resume, report=_report, progress=advance
-                ).bad
+                    paths, output, settings, stdin=sys.stdin.buffer, resume=resume, began=bar.begin, report=_report,
+                    progress=bar.advance,
+                ).bad  # fmt: skip
     if bad:
         print(f"wasl: {bad} text{'s' if bad > 1 else ''} could not be read", file=sys.stderr)
         raise typer.Exit(1)
@@ -102,24 +103,26 @@ def _print_results(paths: list[Path], settings: PredictSettings, stdout: TextIO)
 
 
 @contextmanager
-def _progress(paths: list[Path], output: Path, settings: PredictSettings) -> Iterator[_Advance]:
+def _progress() -> Iterator[_Bar]:
     """A bar with rate and time left, where standard error is a terminal."""
     columns = (BarColumn(), TextColumn("{task.fields[texts]:,} texts"), TextColumn("{task.fields[rate]}"),
                TimeRemainingColumn(), TextColumn("left"))  # fmt: skip
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        total = None
-        if paths and not bar.disable:
-            total = check_files(find_files(paths, output), settings.text_field)
-        yield _Advance(bar, bar.add_task("", total=total, texts=0, rate=""))
+        yield _Bar(bar, bar.add_task("", total=None, texts=0, rate=""))
 
 
-class _Advance:
-    """Moves the bar on with each finished part, by the bytes it took up of the inputs."""
+class _Bar:
+    """Moves on with each finished part, by the bytes it took up of the inputs."""
 
     def __init__(self, bar: Progress, task: TaskID) -> None:
-        self.bar, self.task, self.texts, self.begun = bar, task, 0, 0.0
+        self.bar, self.task, self.texts = bar, task, 0
 
-    def __call__(self, result: PartResult) -> None:
+    def begin(self, size: int) -> None:
+        """So many bytes there are; how many standard input has is not known."""
+        self.bar.update(self.task, total=size or None)
+
+    def advance(self, result: PartResult) -> None:
+        """A part is finished."""
         task = self.bar.tasks[0]
         if result.resumed:  # no work of this run: it shows neither in the rate nor in the time left
             if task.total is not None:
