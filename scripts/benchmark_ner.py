@@ -3,9 +3,10 @@
     python scripts/benchmark_ner.py --train anercorp-train.conll --test anercorp-test.conll --json found.json
     python scripts/benchmark_ner.py --train aqmar-train.conll --dev aqmar-dev.conll --test aqmar-test.conll
 
-Prints macro and micro F1 of seqeval's strict mode on IOB2 tags. Where a development file is given, it chooses the
-epoch; else all epochs are run and the last one counts. The test file is read once, at the end. Sentences are read in
-the order of the file, some at a time, so that neighbours are each other's context.
+Prints macro and micro F1 of seqeval's strict mode on IOB2 tags. All epochs are run and the last one counts. Where a
+development file is given, a model is first trained without it, of the epoch that is best on it, and scored on both
+files; then both train the model whose figures are the result. Sentences are read in the order of the file, some at a
+time, so that neighbours are each other's context.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from wasl.conll import Sentence, labels_of, read_conll, to_corpus
 from wasl.corpus import Corpus
+from wasl.extractor import Extractor
 from wasl.pretrained import EMBEDDED
 from wasl_training import TrainingConfig, train
 from wasl_training.report import TrainingTable
@@ -26,7 +29,7 @@ from wasl_training.word_level import WordFigures, evaluate_words
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", type=Path, required=True, help="word and IOB2 tag a line")
-    parser.add_argument("--dev", type=Path, help="chooses the epoch")
+    parser.add_argument("--dev", type=Path, help="scored by a first model, then trained on too")
     parser.add_argument("--test", type=Path, required=True)
     parser.add_argument("--encoder", default=EMBEDDED, help="`embedded`, a folder or a hub id")
     parser.add_argument("--epochs", type=int, default=4)
@@ -42,26 +45,30 @@ def main() -> None:
         epochs=options.epochs, encoder_rate=options.learning_rate, head_rate=options.head_learning_rate,
         batch_size=options.batch_size, seed=options.seed, glue=0, unglue=0,
     )  # fmt: skip
-    corpus, dev = corpus_with_dev(read_conll(options.train), read_conll(options.dev) if options.dev else [])
-    began = time.monotonic()
-    with TrainingTable() as progress:
-        trained = train(corpus, encoder=options.encoder, dev=dev, config=config, skip_invalid=True, progress=progress)
-    print(f"trained in {time.monotonic() - began:.0f} s; {len(trained.problems)} entities could not be used")
-    if options.dev:
-        show("dev", evaluate_words(trained.extractor, read_conll(options.dev)))
-    found = evaluate_words(trained.extractor, read_conll(options.test))
+    training, dev = read_conll(options.train), read_conll(options.dev) if options.dev else []
+    test = read_conll(options.test)
+    if dev:
+        chosen = fit(options.encoder, config, training, dev)
+        show("dev", evaluate_words(chosen, dev))
+        show("test, without the development file", evaluate_words(chosen, test))
+    found = evaluate_words(fit(options.encoder, config, training + dev), test)
     show("test", found)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(found.to_dict(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def corpus_with_dev(sentences: list[Sentence], dev: list[Sentence]) -> tuple[Corpus, list[str]]:
-    """One corpus of both parts, and the ids of the documents of the second."""
-    labels = labels_of(sentences + dev)
-    corpus = to_corpus(sentences, labels)
-    kept = {f"dev{id_}": document for id_, document in to_corpus(dev, labels).documents.items()}
-    return Corpus(corpus.schema, {**corpus.documents, **kept}), list(kept)
+def fit(encoder: str, config: TrainingConfig, training: list[Sentence], dev: Sequence[Sentence] = ()) -> Extractor:
+    """An extractor of the entities of sentences, of the epoch best on the development sentences or the last."""
+    labels = labels_of([*training, *dev])
+    corpus = to_corpus(training, labels)
+    kept = {f"dev{id_}": document for id_, document in to_corpus(list(dev), labels).documents.items()}
+    corpus = Corpus(corpus.schema, {**corpus.documents, **kept})
+    began = time.monotonic()
+    with TrainingTable() as progress:
+        trained = train(corpus, encoder=encoder, dev=list(kept), config=config, skip_invalid=True, progress=progress)
+    print(f"trained in {time.monotonic() - began:.0f} s; {len(trained.problems)} entities could not be used")
+    return trained.extractor
 
 
 def show(name: str, found: WordFigures) -> None:

@@ -28,8 +28,9 @@ from typing import Any
 import torch
 
 import wasl
+from referenced import read_referenced
 from wasl.conll import Sentence, glue_clitics, labels_of, read_conll, to_corpus
-from wasl.corpus import SCHEMA_FILE, write_document
+from wasl.corpus import SCHEMA_FILE, Corpus, write_document
 from wasl.extractor import WEIGHTS, Extractor
 from wasl.text import normalise
 from wasl_training import TrainingConfig, evaluate, train
@@ -55,7 +56,7 @@ def main() -> None:
     options = parser.parse_args()
     recipe = tomllib.loads(options.recipe.read_text(encoding="utf-8"))
     options.output.mkdir(parents=True, exist_ok=True)
-    stages = Stages(recipe, options.data, options.output, options.encoder, options.seed)
+    stages = Stages(recipe, options.recipe.parent, options.data, options.output, options.encoder, options.seed)
     for stage in recipe["stages"]:
         stages.run(stage)
     extractor = wasl.load(options.output / recipe["stages"][-1]["name"], engine="torch")
@@ -69,13 +70,14 @@ class Stages:
 
     Args:
         recipe: see `embedded.toml`.
-        data: folder that its files are relative to.
+        beside: folder of the recipe, which packed annotations are relative to.
+        data: folder that all its other files are relative to.
         output: a folder for each stage goes here.
         encoder: what stages that name no other start from.
         seed: of every stage that has none of its own.
     """
 
-    def __init__(self, recipe: dict[str, Any], data: Path, output: Path, encoder: str, seed: int) -> None:
+    def __init__(self, recipe: dict[str, Any], beside: Path, data: Path, output: Path, encoder: str, seed: int) -> None:
         self.data = data
         self.output = output
         self.encoder = encoder
@@ -84,6 +86,13 @@ class Stages:
         self.also = [wasl.read_corpus(data / name) for name in recipe.get("also", ())]
         self.auxiliary = read_auxiliary(recipe.get("corpora", {}), data)
         self.dev = choose_dev(self.corpus, None, TrainingConfig(seed=seed))  # the same in every stage
+        for name, one in recipe.get("referenced", {}).items():
+            texts = [data / text for text in one["texts"]]
+            found = read_referenced(beside / one["file"], texts, self.corpus.schema.source)
+            kept = sorted(random.Random(seed).sample(sorted(found.documents), one.get("dev", 0)))
+            self.auxiliary[name] = Auxiliary(found.select(without=kept), joint=True)
+            self.corpus = Corpus(self.corpus.schema, {**self.corpus.documents, **found.select(kept).documents})
+            self.dev += kept
 
     def run(self, stage: dict[str, Any]) -> None:
         settings = dict(stage)

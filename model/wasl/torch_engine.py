@@ -10,15 +10,22 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 
 from wasl.config import ExtractorConfig
 from wasl.encoding import Encoded, Window
 from wasl.engine import Engine, WordArrays
 from wasl.errors import ModelError
+from wasl.extractor import Extractor, pad_id
 from wasl.network import Network, collate
 from wasl.pairs import PAIR_FIELDS, PairIndex
 
 PIECES_IN_BATCH = 2048  # padded pieces in one encoder pass
+
+
+def torch_extractor(network: Network, tokenizer: Tokenizer, config: ExtractorConfig) -> Extractor:
+    """An extractor of a network at hand; its weights are shared, not copied."""
+    return Extractor(TorchEngine(network, pad_id(tokenizer)), tokenizer, config)
 
 
 class TorchEngine(Engine):

@@ -149,4 +149,6 @@ def test_token_head_benchmark(data: Path, sentencepiece_encoder: Path, tmp_path:
     figures = json.loads(found.read_text(encoding="utf-8"))
     assert figures["micro_f1"] == figures["macro_f1"] > 60  # one label, scored on what it was trained on
     assert f"test: macro F1 {figures['macro_f1']:.2f}" in printed
+    assert "\ndev: macro F1 " in printed
+    assert "test, without the development file: macro F1 " in printed
     assert figures["by_label"]["NAME"]["support"] == file.read_text(encoding="utf-8").count("B-NAME")

@@ -13,9 +13,9 @@ import torch
 import wasl
 from wasl.decoding import log_softmax
 from wasl.errors import ArgumentError, ModelError
-from wasl.extractor import Extractor, pad_id
+from wasl.extractor import Extractor
 from wasl.schema import Schema
-from wasl.torch_engine import TorchEngine
+from wasl.torch_engine import torch_extractor
 from wasl_training.committee import committee
 
 
@@ -25,8 +25,7 @@ def other(extractor: Extractor) -> Extractor:
     with torch.no_grad():
         network.tags.weight.mul_(0.5)
         network.relations.bias.add_(1.0)
-    tokenizer = extractor.text_encoder.tokenizer
-    return Extractor(TorchEngine(network, pad_id(tokenizer)), tokenizer, extractor.config)
+    return torch_extractor(network, extractor.text_encoder.tokenizer, extractor.config)
 
 
 def test_members_that_agree(extractor: Extractor, articles: wasl.Corpus) -> None:

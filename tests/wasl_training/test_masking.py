@@ -84,8 +84,8 @@ class KilledError(Exception):
 def test_a_killed_run_goes_on(articles: wasl.Corpus, wordpiece_encoder: Path, tmp_path: Path) -> None:
     texts = [d.text for d in articles.documents.values()]
 
-    def run(report: Callable[[MaskedLoss], object] | None) -> list[MaskedLoss]:
-        return adapt(texts, tmp_path, encoder=wordpiece_encoder, config=replace(CONFIG, epochs=8), report=report)
+    def run(report: Callable[[MaskedLoss], object] | None, epochs: int = 8) -> list[MaskedLoss]:
+        return adapt(texts, tmp_path, encoder=wordpiece_encoder, config=replace(CONFIG, epochs=epochs), report=report)
 
     def kill(loss: MaskedLoss) -> None:
         if loss.step >= 60:
@@ -93,6 +93,8 @@ def test_a_killed_run_goes_on(articles: wasl.Corpus, wordpiece_encoder: Path, tm
 
     with pytest.raises(KilledError):
         run(kill)
+    with pytest.raises(ArgumentError, match="other settings"):
+        run(None, epochs=9)
     steps: list[int] = []
     found = run(lambda loss: steps.append(loss.step))
     assert steps[0] == 60  # not from the start

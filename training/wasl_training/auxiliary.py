@@ -21,10 +21,10 @@ from torch.utils.data import Dataset
 from wasl.corpus import Corpus
 from wasl.encoding import TextEncoder
 from wasl.errors import ArgumentError
-from wasl.extractor import Extractor, pad_id
+from wasl.extractor import Extractor
 from wasl.network import Network, WindowBatch
 from wasl.schema import Schema
-from wasl.torch_engine import TorchEngine
+from wasl.torch_engine import torch_extractor
 from wasl_training.config import TrainingConfig
 from wasl_training.examples import Collator, Example, WindowDataset
 from wasl_training.loss import BATCH_FIELDS, JointLoss
@@ -153,5 +153,4 @@ class MixedLoss(nn.Module):
         assert isinstance(head, nn.Linear)
         network.tags = head
         config = replace(main.config, annotation_conf=schema.source)
-        tokenizer = main.text_encoder.tokenizer
-        return Extractor(TorchEngine(network, pad_id(tokenizer)), tokenizer, config)
+        return torch_extractor(network, main.text_encoder.tokenizer, config)

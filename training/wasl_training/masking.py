@@ -6,6 +6,7 @@ the others would give a single one away. The head is thrown away afterwards.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
@@ -26,12 +27,12 @@ from wasl.encoding import TextEncoder
 from wasl.errors import ArgumentError, CorpusError, ModelError, Problem
 from wasl.extractor import CONFIG, TOKENIZER, WEIGHTS, pad_id
 from wasl.pretrained import EMBEDDED
-from wasl_training.encoders import load_start
+from wasl_training.encoders import Start, load_start
 from wasl_training.trainer import (
     CHECKPOINTS,
     RecordingTrainer,
+    begin_checkpoints,
     computes_in_bf16,
-    last_checkpoint,
     quiet_arguments,
     use_plain_attention,
 )
@@ -201,6 +202,7 @@ def adapt(
     Raises:
         ModelError: the tokenizer has no mask token.
         CorpusError: there are no texts.
+        ArgumentError: the checkpoint is of other texts, settings or another encoder.
     """
     config = config or MaskingConfig()
     folder = Path(output)
@@ -240,11 +242,17 @@ def adapt(
         callbacks=[callback],
     )
     callback.losses = trainer.losses
-    last = last_checkpoint(folder / CHECKPOINTS)
+    last = begin_checkpoints(folder / CHECKPOINTS, _identity(config, start, dataset), resume=True)
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     _save(model, start.encoder_config, text_encoder, folder)
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     return callback.reports
+
+
+def _identity(config: MaskingConfig, start: Start, dataset: MaskDataset) -> str:
+    digest = hashlib.sha256(json.dumps([asdict(config), start.digest]).encode())
+    digest.update(dataset.pieces.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _save(model: MaskedModel, encoder_config: dict[str, Any], text_encoder: TextEncoder, folder: Path) -> None:

@@ -18,14 +18,16 @@ class Article:
     Attributes:
         text: title, where there is one, and text, on lines of their own.
         category: "" where it has none.
+        id: "" where it has none.
     """
 
     text: str
     category: str = ""
+    id: str = ""
 
 
 def read_articles(paths: Sequence[Path], limit: int | None = None) -> Iterator[Article]:
-    """Articles of JSON-lines files (`title`, `text`, `category`; `.xz` or plain), one after the other.
+    """Articles of JSON-lines files (`id`, `title`, `text`, `category`; `.xz` or plain), one after the other.
 
     Args:
         paths: the files.
@@ -43,7 +45,7 @@ def read_articles(paths: Sequence[Path], limit: int | None = None) -> Iterator[A
                 try:
                     article = json.loads(line)
                     text = "\n".join(part for part in (article.get("title"), article["text"]) if part)
-                    yield Article(text, article.get("category") or "")
+                    yield Article(text, article.get("category") or "", article.get("id") or "")
                 except (ValueError, KeyError, AttributeError, TypeError) as error:
                     message = f"expected an object with a `text` ({error!r}); mend or take out the line"
                     raise CorpusError([Problem("not an article", message, path, number)]) from None

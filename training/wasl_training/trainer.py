@@ -150,16 +150,7 @@ class Run:
             with TemporaryDirectory() as folder:
                 return self._train(Path(folder), None, kept)
         checkpoints = self.folder / CHECKPOINTS
-        last = last_checkpoint(checkpoints) if resume else None
-        if last is None:
-            shutil.rmtree(checkpoints, ignore_errors=True)
-        elif (checkpoints / RUN).read_text() != self.identity:
-            raise ArgumentError(
-                f"{checkpoints}: of a training with other settings, encoder or documents; give the same ones to go on "
-                "from it, or leave out --resume to start anew"
-            )
-        checkpoints.mkdir(parents=True, exist_ok=True)
-        (checkpoints / RUN).write_text(self.identity)
+        last = begin_checkpoints(checkpoints, self.identity, resume)
         return self._train(checkpoints, last, kept)
 
     def _train(
@@ -189,6 +180,33 @@ class Run:
             self.task.loss.load_state_dict(callback.best_weights)
         best = max(callback.epochs, key=lambda e: e.goodness).number if self.dev else len(callback.epochs)
         return callback.epochs, best
+
+
+def begin_checkpoints(folder: Path, identity: str, resume: bool) -> Path | None:
+    """Make a folder of checkpoints ready for a run.
+
+    Args:
+        folder: emptied where nothing is gone on from.
+        identity: of the run.
+        resume: whether to go on from the last checkpoint in it.
+
+    Returns:
+        that checkpoint, if there is one.
+
+    Raises:
+        ArgumentError: it is of a run of another identity.
+    """
+    last = last_checkpoint(folder) if resume else None
+    if last is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    elif (folder / RUN).read_text() != identity:
+        raise ArgumentError(
+            f"{folder}: of a training with other settings, encoder or documents; give the same ones to go on "
+            "from it, or start anew without resuming (without --resume, or with another output folder)"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RUN).write_text(identity)
+    return last
 
 
 def last_checkpoint(folder: Path) -> Path | None:

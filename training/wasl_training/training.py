@@ -20,7 +20,7 @@ from wasl.errors import ArgumentError, CorpusError, Problem
 from wasl.extractor import WEIGHTS, Extractor, pad_id
 from wasl.network import Network, keep_shared_rows
 from wasl.pretrained import EMBEDDED
-from wasl.torch_engine import TorchEngine
+from wasl.torch_engine import torch_extractor
 from wasl_training.auxiliary import MAIN, Auxiliary, MixedBatches, MixedCollator, MixedLoss
 from wasl_training.calibration import calibrate
 from wasl_training.config import TrainingConfig
@@ -120,7 +120,7 @@ def train(
     if not len(dataset):
         raise CorpusError([Problem("empty corpus", "no words to train on", folder or Path("."))])
 
-    extractor = Extractor(TorchEngine(network, pad_id(start.tokenizer)), start.tokenizer, extractor_config)
+    extractor = torch_extractor(network, start.tokenizer, extractor_config)
     config = config.resolved(len(dataset), knows_all)
     begun = copy.deepcopy(network.state_dict()) if config.keep else {}
     for one in (auxiliary or {}).values():
