@@ -15,6 +15,7 @@ Sentences of development parts are taken out of every corpus that is trained on,
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import random
 import re
@@ -89,7 +90,7 @@ class Stages:
         for name, one in recipe.get("referenced", {}).items():
             texts = [data / text for text in one["texts"]]
             found = read_referenced(beside / one["file"], texts, self.corpus.schema.source)
-            kept = sorted(random.Random(seed).sample(sorted(found.documents), one.get("dev", 0)))
+            kept = [id_ for id_, document in found.documents.items() if is_dev(document.text, one["dev"])]
             self.auxiliary[name] = Auxiliary(found.select(without=kept), joint=True)
             self.corpus = Corpus(self.corpus.schema, {**self.corpus.documents, **found.select(kept).documents})
             self.dev += kept
@@ -182,6 +183,11 @@ class Stages:
         (beside / SCHEMA_FILE).write_text(self.corpus.schema.source, encoding="utf-8")
         shutil.rmtree(output, ignore_errors=True)
         beside.rename(output)
+
+
+def is_dev(text: str, one_in: int) -> bool:
+    """Whether a document is for development: one in so many, whatever other documents there are."""
+    return int(hashlib.sha256(text.encode()).hexdigest(), 16) % one_in == 0
 
 
 def draw_articles(

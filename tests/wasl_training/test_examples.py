@@ -13,7 +13,7 @@ from wasl.document import Document, Entity
 from wasl.encoding import TextEncoder
 from wasl.schema import Schema
 from wasl_training import TrainingConfig
-from wasl_training.examples import Collator, WindowDataset
+from wasl_training.examples import Collator, Example, WindowDataset
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +69,25 @@ def test_targets(text_encoder: TextEncoder, articles: wasl.Corpus) -> None:
     gold = sum(1 + (articles.schema.relations[r].symmetric) for e in examples for _, _, r in e.aligned.relations)
     assert int(batch["related"].sum()) == gold > 5
     assert batch["labels"].tolist() == [labels.index(x.label) for e in examples for x in e.aligned.entities]
+
+
+def test_hidden_words(articles: wasl.Corpus, text_encoder: TextEncoder) -> None:
+    mask = text_encoder.tokenizer.token_to_id("[MASK]")
+
+    def examples(hide: float) -> list[Example]:
+        config = TrainingConfig(hide=hide, glue=0, unglue=0)
+        dataset = WindowDataset(articles.documents, articles.schema, text_encoder, config)
+        return [dataset[i] for i in range(len(dataset))]
+
+    words = hidden = 0
+    for plain, other in zip(examples(0), examples(0.3), strict=True):
+        assert (plain.aligned.spans == other.aligned.spans).all()
+        for before, after in zip(plain.encoded.windows, other.encoded.windows, strict=True):
+            changed = before.pieces != after.pieces
+            assert (after.pieces[changed] == mask).all()
+            assert not changed[[0, -1]].any()  # special tokens stay
+            words += len(set(before.link_words.tolist()))
+            hidden += len(set(before.link_words[changed[before.link_pieces]].tolist()))
+            for word in set(before.link_words[changed[before.link_pieces]].tolist()):
+                assert changed[before.link_pieces[before.link_words == word]].all()  # whole words
+    assert 0.25 < hidden / words < 0.35

@@ -4,6 +4,9 @@ Proclitics are glued onto entities and taken off again. Arabic writes و ف ب �
 name's first letter is its own is learnt from the names that occur; here the same name is seen both ways. The article's
 alif falls after ل: ل + الصين is written للصين.
 
+Words are hidden from the encoder (word dropout; Iyyer et al. 2015, doi 10.3115/v1/P15-1162), so that it reads a name
+from what stands around it too.
+
 Mentions are replaced by others of the same label (Dai and Adel 2020, arXiv 2010.11683), so that what stands around a
 name is learnt beside the name.
 """
@@ -15,13 +18,33 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from wasl.document import Document, Entity, Relation
-from wasl.encoding import PROCLITIC_LETTERS
+from wasl.encoding import PROCLITIC_LETTERS, Encoded
 from wasl.text import ARABIC, TATWEEL
 
 # How often each proclitic stands before an entity in Arabic news, roughly.
 _PROCLITICS, _WEIGHTS = ("و", "ل", "ب", "ف", "ك", "ول", "وب"), (50, 25, 12, 3, 2, 5, 3)
 _ARABIC_LETTER = re.compile(f"[{ARABIC}]")
+
+
+def hide_words(encoded: Encoded, random_: random.Random, share: float, mask: int) -> Encoded:
+    """A copy in which the pieces of some words are the mask token.
+
+    Args:
+        encoded: the original.
+        random_: the source of chance.
+        share: chance for each word.
+        mask: the token's id.
+    """
+    hidden = np.array([random_.random() < share for _ in range(len(encoded.words))])
+    windows = []
+    for window in encoded.windows:
+        pieces = window.pieces.copy()
+        pieces[window.link_pieces[hidden[window.link_words]]] = mask
+        windows.append(replace(window, pieces=pieces))
+    return replace(encoded, windows=windows)
 
 
 def vary_proclitics(document: Document, random_: random.Random, glue: float, unglue: float) -> Document:

@@ -21,6 +21,8 @@ from wasl.extractor import CONFIG, TOKENIZER, WEIGHTS, Extractor
 from wasl.network import piece_limit, without_pooler
 from wasl.pretrained import resolve
 
+MASK_TOKENS = ("<mask>", "[MASK]")
+
 
 @dataclass(frozen=True)
 class Start:
@@ -84,6 +86,20 @@ def load_start(name: str | Path) -> Start:
     plain = json.loads(config.to_json_string(use_diff=False))  # as it will be read back
     plain.pop("_name_or_path", None)  # a path of this machine
     return Start(encoder, plain, tokenizer, piece_limit(encoder), None, str(name), _digest(folder))
+
+
+def mask_token_id(tokenizer: Tokenizer) -> int:
+    """The id of a tokenizer's mask token.
+
+    Raises:
+        ModelError: it has none.
+    """
+    found = next((i for token in MASK_TOKENS if (i := tokenizer.token_to_id(token)) is not None), None)
+    if found is None:
+        raise ModelError(
+            f"the encoder's tokenizer has no mask token ({' or '.join(MASK_TOKENS)}): no word can be hidden"
+        )
+    return int(found)
 
 
 def _digest(folder: Path) -> str:

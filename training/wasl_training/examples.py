@@ -20,8 +20,9 @@ from wasl.errors import Problem
 from wasl.network import collate
 from wasl.pairs import index_pairs
 from wasl.schema import Schema
-from wasl_training.augmentation import mentions_by_label, replace_mentions, vary_proclitics
+from wasl_training.augmentation import hide_words, mentions_by_label, replace_mentions, vary_proclitics
 from wasl_training.config import TrainingConfig
+from wasl_training.encoders import mask_token_id
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class WindowDataset(Dataset[Example]):
                 part = replace_mentions(part, self.mentions, random_, self.config.swap)
             part = vary_proclitics(part, random_, self.config.glue, self.config.unglue)
         encoded = self.text_encoder.encode(part.text, context=False)
+        if self.config is not None and self.config.hide:
+            encoded = hide_words(encoded, random_, self.config.hide, mask_token_id(self.text_encoder.tokenizer))
         return Example(encoded, align(part, encoded.words, self.schema))
 
 

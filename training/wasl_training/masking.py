@@ -24,10 +24,10 @@ from torch.utils.data import Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, set_seed
 
 from wasl.encoding import TextEncoder
-from wasl.errors import ArgumentError, CorpusError, ModelError, Problem
+from wasl.errors import ArgumentError, CorpusError, Problem
 from wasl.extractor import CONFIG, TOKENIZER, WEIGHTS, pad_id
 from wasl.pretrained import EMBEDDED
-from wasl_training.encoders import Start, load_start
+from wasl_training.encoders import Start, load_start, mask_token_id
 from wasl_training.trainer import (
     CHECKPOINTS,
     RecordingTrainer,
@@ -37,7 +37,6 @@ from wasl_training.trainer import (
     use_plain_attention,
 )
 
-MASK_TOKENS = ("<mask>", "[MASK]")
 IGNORED = -100
 
 
@@ -200,7 +199,7 @@ def adapt(
         report: is told the losses as they come.
 
     Raises:
-        ModelError: the tokenizer has no mask token.
+        ModelError: the encoder cannot be loaded, or its tokenizer has no mask token.
         CorpusError: there are no texts.
         ArgumentError: the checkpoint is of other texts, settings or another encoder.
     """
@@ -209,9 +208,7 @@ def adapt(
     if (folder / WEIGHTS).is_file():
         return []
     start = load_start(encoder)
-    mask_id = next((i for t in MASK_TOKENS if (i := start.tokenizer.token_to_id(t)) is not None), None)
-    if mask_id is None:
-        raise ModelError(f"{start.name}: its tokenizer has no mask token ({' or '.join(MASK_TOKENS)})")
+    mask_id = mask_token_id(start.tokenizer)
     set_seed(config.seed)
     text_encoder = TextEncoder(start.tokenizer, min(config.max_pieces, start.limit), 0)
     dataset = MaskDataset(texts, text_encoder)
