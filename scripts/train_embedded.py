@@ -121,11 +121,10 @@ class Stages:
     def train(self, output: Path, start: str | Path, settings: dict[str, Any]) -> None:
         """Joint training on the main corpus, with others beside it; their own heads are kept in `heads`."""
         beside = {}
+        entities_only = settings.pop("entities_only", ())
         for name, share in settings.pop("beside", {}).items():
-            if name in self.auxiliary:
-                beside[name] = replace(self.auxiliary[name], share=share)
-            else:
-                beside[name] = Auxiliary(wasl.read_corpus(self.output / name), share, joint=True)
+            one = self.auxiliary.get(name) or Auxiliary(wasl.read_corpus(self.output / name), joint=True)
+            beside[name] = replace(one, share=share, relations=name not in entities_only)
         with TrainingTable() as progress:
             trained = train(
                 self.corpus, output, encoder=start, also=self.also, auxiliary=beside, dev=self.dev,

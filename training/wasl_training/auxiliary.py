@@ -43,6 +43,7 @@ class Auxiliary:
         dev: documents to score after each epoch.
         joint: whether its labels are the main corpus's, and it trains the main heads; else a head of its own learns its
             entities, and its relations are not used.
+        relations: whether the main relation head learns from it, if `joint`.
     """
 
     corpus: Corpus
@@ -50,6 +51,7 @@ class Auxiliary:
     clitics: bool = False
     dev: Corpus | None = None
     joint: bool = False
+    relations: bool = True
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
@@ -124,6 +126,7 @@ class MixedLoss(nn.Module):
         super().__init__()
         self.joint = joint
         self.clitics = {name: one.clitics for name, one in auxiliary.items() if not one.joint}
+        self.relations = {name: one.relations for name, one in auxiliary.items()}
         hidden = joint.network.tags.in_features
         self.heads = nn.ModuleDict(
             {name: nn.Linear(hidden, 2 * len(auxiliary[name].corpus.schema.entities) + 1) for name in self.clitics}
@@ -131,8 +134,11 @@ class MixedLoss(nn.Module):
 
     def forward(self, corpus: str, **batch: Any) -> dict[str, Tensor]:
         if corpus not in self.heads:
+            unread = not self.relations.get(corpus, True)
+            if unread:
+                batch["allowed"] = torch.zeros_like(batch["allowed"])  # no pair counts
             found: dict[str, Tensor] = self.joint(**batch)
-            return found
+            return {**found, "relations": torch.full_like(found["loss"], torch.nan)} if unread else found
         network = self.joint.network
         out = network(WindowBatch(**{name: batch[name] for name in BATCH_FIELDS}))
         logits = self.heads[corpus](network.dropout(out.vectors))
