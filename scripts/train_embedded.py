@@ -90,7 +90,7 @@ class Stages:
         for name, one in recipe.get("referenced", {}).items():
             texts = [data / text for text in one["texts"]]
             found = read_referenced(beside / one["file"], texts, self.corpus.schema.source)
-            kept = [id_ for id_, document in found.documents.items() if is_dev(document.text, one["dev"])]
+            kept = [id_ for id_, document in found.documents.items() if is_dev(document.text, one.get("dev", 0))]
             self.auxiliary[name] = Auxiliary(found.select(without=kept), joint=True)
             self.corpus = Corpus(self.corpus.schema, {**self.corpus.documents, **found.select(kept).documents})
             self.dev += kept
@@ -185,8 +185,8 @@ class Stages:
 
 
 def is_dev(text: str, one_in: int) -> bool:
-    """Whether a document is for development: one in so many, whatever other documents there are."""
-    return int(hashlib.sha256(text.encode()).hexdigest(), 16) % one_in == 0
+    """Whether a document is for development: one in so many (0: none), whatever other documents there are."""
+    return one_in > 0 and int(hashlib.sha256(text.encode()).hexdigest(), 16) % one_in == 0
 
 
 def draw_articles(
