@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,11 @@ dev_tail = 0.2
 [corpora.split]
 file = "split.conll"
 clitics = true
+
+[referenced.packed]
+file = "packed.jsonl"
+texts = ["more.jsonl"]
+dev = 2
 
 [[stages]]
 name = "mask"
@@ -43,6 +49,7 @@ batch_size = 8
 [[stages]]
 name = "joint"
 start = "names"
+beside = { packed = 1.0 }
 epochs = 2
 encoder_rate = 3e-3
 head_rate = 3e-3
@@ -59,6 +66,7 @@ words = [5, 2000]
 name = "student"
 start = "joint"
 beside = { labelled = 1.0 }
+entities_only = ["labelled"]
 epochs = 1
 encoder_rate = 3e-3
 head_rate = 3e-3
@@ -105,6 +113,19 @@ def data(articles: wasl.Corpus, tmp_path: Path) -> Path:
 
 
 def test_all_stages(articles: wasl.Corpus, data: Path, sentencepiece_encoder: Path, tmp_path: Path) -> None:
+    more = [{"id": f"packed-{n}", "text": f"زار وفد رقم {n} مدينة بعيدة"} for n in range(8)]
+    (data / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in more), encoding="utf-8")
+    entity = ["LOC", 15, 20]
+    packed = [
+        {
+            "id": row["id"],
+            "sha256": sha256(row["text"].encode()).hexdigest()[:16],
+            "entities": [entity],
+            "relations": [],
+        }
+        for row in more
+    ]
+    (tmp_path / "packed.jsonl").write_text("".join(json.dumps(row) + "\n" for row in packed), encoding="utf-8")
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(RECIPE, encoding="utf-8")
     output = tmp_path / "out"
@@ -115,6 +136,10 @@ def test_all_stages(articles: wasl.Corpus, data: Path, sentencepiece_encoder: Pa
     kept = round(0.2 * sentences)
     assert f"0 of {sentences - kept} sentences are in a development part; {kept} kept" in printed
     assert f"{kept} of {sentences} sentences are in a development part; 0 kept" in printed
+    # Packed annotations are in part for development, in part for the stages that name them.
+    kept = [row["id"] for row in more if int(sha256(row["text"].encode()).hexdigest(), 16) % 2 == 0]
+    assert 0 < len(kept) < len(more)
+    assert all(id_ in printed for id_ in kept)
     rows = json.loads((output / "names.json").read_text(encoding="utf-8"))
     assert len(rows) == 2
     assert set(rows[0]["auxiliary"]) == {"plain"}
