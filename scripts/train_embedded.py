@@ -32,6 +32,7 @@ import wasl
 from referenced import read_referenced
 from wasl.conll import Sentence, glue_clitics, labels_of, read_conll, to_corpus
 from wasl.corpus import SCHEMA_FILE, Corpus, write_document
+from wasl.document import Document
 from wasl.extractor import WEIGHTS, Extractor
 from wasl.text import normalise
 from wasl_training import TrainingConfig, evaluate, train
@@ -87,9 +88,13 @@ class Stages:
         self.also = [wasl.read_corpus(data / name) for name in recipe.get("also", ())]
         self.auxiliary = read_auxiliary(recipe.get("corpora", {}), data)
         self.dev = choose_dev(self.corpus, None, TrainingConfig(seed=seed))  # the same in every stage
+        self.held_out: list[Document] = []
         for name, one in recipe.get("referenced", {}).items():
             texts = [data / text for text in one["texts"]]
             found = read_referenced(beside / one["file"], texts, self.corpus.schema.source)
+            if one.get("held_out", False):
+                self.held_out += found.documents.values()
+                continue
             kept = [id_ for id_, document in found.documents.items() if is_dev(document.text, one.get("dev", 0))]
             self.auxiliary[name] = Auxiliary(found.select(without=kept), joint=True)
             self.corpus = Corpus(self.corpus.schema, {**self.corpus.documents, **found.select(kept).documents})
@@ -163,14 +168,14 @@ class Stages:
         """Raw articles with what the mean of the teachers finds in them, as a corpus.
 
         So many articles of each category are drawn, of a length between two numbers of words, and none that shares
-        text with an annotated document.
+        text with a document of the main corpus or a held-out one.
         """
         if (output / SCHEMA_FILE).is_file():
             return
         extractor = committee([wasl.load(self.output / name, engine="torch") for name in teachers])
         self.calibrate(extractor)
         known = {
-            run for document in self.corpus.documents.values() for line in sentences(document.text)
+            run for document in [*self.corpus.documents.values(), *self.held_out] for line in sentences(document.text)
             for run in shingles(line)
         }  # fmt: skip
         drawn = draw_articles([self.data / name for name in texts], articles, words, known, seed)
