@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--head-learning-rate", type=float, default=1e-3)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--max-pieces", type=int, default=128, help="in a window")
-    parser.add_argument("--hide", type=float, default=0.0, help="chance that a word is hidden in training")
+    parser.add_argument("--hide", type=float, default=0.1, help="chance that a word is hidden in training")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()

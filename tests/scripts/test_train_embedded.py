@@ -13,6 +13,7 @@ import torch
 
 import wasl
 
+HELD_OUT = "هذا النص محجوز لا يقرؤه أحد قبل القياس الأخير."
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 RECIPE = """
 base = "a tiny encoder"
@@ -28,6 +29,10 @@ clitics = true
 file = "packed.jsonl"
 texts = ["more.jsonl"]
 dev = 2
+[referenced.held-out]
+file = "held-out.jsonl"
+texts = ["raw.jsonl"]
+held_out = true
 
 [[stages]]
 name = "mask"
@@ -99,8 +104,8 @@ def data(articles: wasl.Corpus, tmp_path: Path) -> Path:
         "فاز الفريق على ضيفه في الملعب.",
     ]
     raw = [
-        json.dumps({"title": "", "text": text, "category": category}, ensure_ascii=False)
-        for text, category in zip([*texts, *new], ["news"] * 7 + ["other"], strict=True)
+        json.dumps({"id": str(n), "title": "", "text": text, "category": category}, ensure_ascii=False)
+        for n, (text, category) in enumerate(zip([*texts, HELD_OUT, *new], ["news"] * 8 + ["other"], strict=True))
     ]
     (folder / "raw.jsonl").write_text("\n".join(raw) + "\n", encoding="utf-8")
     lines = [line for d in articles.documents.values() for line in d.text.splitlines() if len(line.split()) > 8]
@@ -126,6 +131,9 @@ def test_all_stages(articles: wasl.Corpus, data: Path, sentencepiece_encoder: Pa
         for row in more
     ]
     (tmp_path / "packed.jsonl").write_text("".join(json.dumps(row) + "\n" for row in packed), encoding="utf-8")
+    hash_ = sha256(HELD_OUT.encode()).hexdigest()[:16]
+    held_out = {"id": "5", "sha256": hash_, "entities": [], "relations": []}
+    (tmp_path / "held-out.jsonl").write_text(json.dumps(held_out) + "\n", encoding="utf-8")
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(RECIPE, encoding="utf-8")
     output = tmp_path / "out"
@@ -151,7 +159,8 @@ def test_all_stages(articles: wasl.Corpus, data: Path, sentencepiece_encoder: Pa
     assert wasl.load(output / "names" / "heads" / "split").schema.entities == ("NAME",)
     labelled = wasl.read_corpus(output / "labelled")
     assert len(labelled.documents) == 3  # of the new articles; the annotated ones are not drawn
-    assert not {d.text for d in labelled.documents.values()} & {d.text for d in articles.documents.values()}
+    known = {HELD_OUT, *(d.text for d in articles.documents.values())}
+    assert not {d.text for d in labelled.documents.values()} & known
     joint, student, mean = (
         wasl.load(output / n, engine="torch").network.tags.weight for n in ("joint", "student", "embedded")
     )
