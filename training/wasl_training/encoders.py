@@ -88,17 +88,19 @@ def load_start(name: str | Path) -> Start:
     return Start(encoder, plain, tokenizer, piece_limit(encoder), None, str(name), _digest(folder))
 
 
-def mask_token_id(tokenizer: Tokenizer) -> int:
+def mask_token_id(tokenizer: Tokenizer, name: str) -> int:
     """The id of a tokenizer's mask token.
+
+    Args:
+        tokenizer: the encoder's.
+        name: of the encoder, for the error.
 
     Raises:
         ModelError: it has none.
     """
     found = next((i for token in MASK_TOKENS if (i := tokenizer.token_to_id(token)) is not None), None)
     if found is None:
-        raise ModelError(
-            f"the encoder's tokenizer has no mask token ({' or '.join(MASK_TOKENS)}): no word can be hidden"
-        )
+        raise ModelError(f"{name}: its tokenizer has no mask token ({' or '.join(MASK_TOKENS)}): no word can be hidden")
     return int(found)
 
 

@@ -42,6 +42,9 @@ class WindowDataset(Dataset[Example]):
         text_encoder: makes the windows.
         config: how much is varied; None for no variation.
 
+    Raises:
+        ModelError: words are to be hidden, and the tokenizer has no mask token.
+
     Attributes:
         problems: annotations that cannot be used, and why.
         epoch: set by the trainer; with the seed and the index it decides the variation, whatever the process.
@@ -57,6 +60,7 @@ class WindowDataset(Dataset[Example]):
         self.problems: list[Problem] = []
         self.parts: list[Document] = []
         self.mentions = mentions_by_label(documents.values())
+        self.mask = mask_token_id(text_encoder.tokenizer, "the encoder") if config is not None and config.hide else -1
         for id_, document in documents.items():
             encoded = text_encoder.encode(document.text, context=False)
             self.problems += align(document, encoded.words, schema, Path(f"{id_}.ann")).problems
@@ -74,7 +78,7 @@ class WindowDataset(Dataset[Example]):
             part = vary_proclitics(part, random_, self.config.glue, self.config.unglue)
         encoded = self.text_encoder.encode(part.text, context=False)
         if self.config is not None and self.config.hide:
-            encoded = hide_words(encoded, random_, self.config.hide, mask_token_id(self.text_encoder.tokenizer))
+            encoded = hide_words(encoded, random_, self.config.hide, self.mask)
         return Example(encoded, align(part, encoded.words, self.schema))
 
 

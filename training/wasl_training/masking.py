@@ -208,7 +208,7 @@ def adapt(
     if (folder / WEIGHTS).is_file():
         return []
     start = load_start(encoder)
-    mask_id = mask_token_id(start.tokenizer)
+    mask_id = mask_token_id(start.tokenizer, start.name)
     set_seed(config.seed)
     text_encoder = TextEncoder(start.tokenizer, min(config.max_pieces, start.limit), 0)
     dataset = MaskDataset(texts, text_encoder)
