@@ -5,7 +5,8 @@
 Each fold trains on the articles of the others, with no development part, and scores on its own; counts are pooled over
 folds and seeds. Which article is in which fold does not depend on the seed. The counts of each article are kept, and
 taken anew only where a setting, the encoder or an article has changed; `--against` such a folder of another run
-resamples articles to say how sure the difference is.
+resamples articles to say how sure the difference is. `--int8` scores each fold's model as ONNX Runtime graphs in 8 bits
+too, and says what that costs.
 """
 
 from __future__ import annotations
@@ -13,15 +14,20 @@ from __future__ import annotations
 import argparse
 import json
 import random
+from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 import wasl
 from few_articles import read_settings, shown
+from wasl.corpus import Corpus
+from wasl.extractor import Extractor
 from wasl_training import TrainingConfig, evaluate, train
 from wasl_training.crossvalidation import fold_identity, load_tally, save_tally
 from wasl_training.encoders import load_start
+from wasl_training.export import export
 from wasl_training.metrics import RESAMPLES, Tally, figures, pool
 
 SHOWN = ("entities", "given_gold", "strict")
@@ -37,6 +43,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a field of TrainingConfig")
     parser.add_argument("--counts", type=Path, required=True, help="folder for the counts of each article")
     parser.add_argument("--against", type=Path, help="such a folder of another run over the same articles")
+    parser.add_argument("--int8", type=Path, metavar="COUNTS", help="score in 8 bits too; folder for those counts")
     options = parser.parse_args()
 
     corpus = wasl.read_corpus(options.corpus)
@@ -45,37 +52,56 @@ def main() -> None:
     random.Random(0).shuffle(ids)
     settings = read_settings(options.set)
     start = load_start(options.encoder)
-    tallies: dict[str, list[Tally]] = {id_: [] for id_ in ids}
+    folders = [options.counts, *([options.int8] if options.int8 else [])]
     for seed in range(options.seeds):
         config = TrainingConfig(seed=seed, **settings)
         identity = f"{options.folds} folds, {fold_identity(config, start, corpus, also)}"
         for fold in range(options.folds):
             held_out = ids[fold :: options.folds]
-            files = {id_: options.counts / f"{id_}-seed{seed}.json" for id_ in held_out}
-            kept = {id_: load_tally(file, identity) for id_, file in files.items()}
-            found = {id_: counts for id_, counts in kept.items() if counts is not None}
-            if len(found) < len(held_out):
+            files = [{id_: counts_file(folder, id_, seed) for id_ in held_out} for folder in folders]
+            if any(load_tally(file, identity) is None for one in files for file in one.values()):
                 trained = train(corpus.select(without=held_out), encoder=start, also=also, dev=[], config=config)
-                found.update(evaluate(trained.extractor, corpus.select(held_out)).tallies)
-                for id_, counts in found.items():
-                    save_tally(counts, files[id_], identity)
-            for id_, counts in found.items():
-                tallies[id_].append(counts)
-            print(f"seed {seed}, fold {fold}: {shown(figures(list(found.values())))}", flush=True)
-    mine = [pool(tallies[id_]) for id_ in ids]
+                save_counts(trained.extractor, corpus.select(held_out), files[0], identity)
+                if options.int8:
+                    save_counts(in_int8(trained.extractor), corpus.select(held_out), files[1], identity)
+            for folder, one in zip(folders, files, strict=True):
+                found = figures(read_counts(one.values()))
+                print(f"seed {seed}, fold {fold}, {folder.name}: {shown(found)}", flush=True)
+
+    def counts_in(folder: Path) -> list[Tally]:
+        """The counts of each article over the seeds."""
+        return [pool(read_counts(counts_file(folder, id_, seed) for seed in range(options.seeds))) for id_ in ids]
+
+    mine = counts_in(options.counts)
     print(f"{settings}, {options.seeds} seeds: {shown(figures(mine))}")
+    if options.int8:
+        print(f"in 8 bits: {difference(counts_in(options.int8), mine)}")
     if options.against:
-        print(f"against {options.against.name}: {difference(mine, read_counts(options.against, ids))}")
+        print(f"against {options.against.name}: {difference(mine, counts_in(options.against))}")
 
 
-def read_counts(folder: Path, ids: list[str]) -> list[Tally]:
-    """The counts of each article that another run kept, over its seeds."""
-    tallies = []
-    for id_ in ids:
-        files = sorted(folder.glob(f"{id_}-seed*.json"))
-        found = [load_tally(file, json.loads(file.read_text(encoding="utf-8"))["identity"]) for file in files]
-        tallies.append(pool(t for t in found if t is not None))
-    return tallies
+def save_counts(extractor: Extractor, corpus: Corpus, files: dict[str, Path], identity: str) -> None:
+    """Score each article and keep its counts."""
+    for id_, counts in evaluate(extractor, corpus).tallies.items():
+        save_tally(counts, files[id_], identity)
+
+
+def in_int8(extractor: Extractor) -> Extractor:
+    """The extractor as ONNX Runtime graphs in 8 bits."""
+    with TemporaryDirectory() as folder:
+        extractor.save_pretrained(folder)
+        export(extractor, folder)
+        return wasl.load(folder)
+
+
+def counts_file(folder: Path, id_: str, seed: int) -> Path:
+    return folder / f"{id_}-seed{seed}.json"
+
+
+def read_counts(files: Iterable[Path]) -> list[Tally]:
+    """The counts that a run kept, under whatever identity."""
+    found = (load_tally(file, json.loads(file.read_text(encoding="utf-8"))["identity"]) for file in files)
+    return [counts for counts in found if counts is not None]
 
 
 def difference(mine: list[Tally], theirs: list[Tally]) -> str:
