@@ -77,7 +77,8 @@ def main() -> None:
     if options.int8:
         print(f"in 8 bits: {difference(counts_in(options.int8), mine)}")
     if options.against:
-        print(f"against {options.against.name}: {difference(mine, counts_in(options.against))}")
+        theirs = [pool(read_counts(sorted(options.against.glob(f"{id_}-seed*.json")))) for id_ in ids]  # all its seeds
+        print(f"against {options.against.name}: {difference(mine, theirs)}")
 
 
 def save_counts(extractor: Extractor, corpus: Corpus, files: dict[str, Path], identity: str) -> None:
