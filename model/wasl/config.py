@@ -35,6 +35,7 @@ class ExtractorConfig:
         max_pieces: most pieces in a window, special tokens included.
         context_pieces: pieces of earlier sentences repeated at the start of a window; none by default, as they cost
             time and give nothing (docs/experiments.md).
+        split_proclitics: whether proclitics are set apart before the tokenizer; see `wasl.proclitics`.
         entity_calibration, relation_calibration: how raw scores become probabilities.
         entity_threshold: least probability of an entity that is returned, 0 to 1.
         relation_threshold: least probability, given its two entities, of a relation that is returned, 0 to 1.
@@ -46,6 +47,7 @@ class ExtractorConfig:
     encoder: dict[str, Any]
     max_pieces: int = 192
     context_pieces: int = 0
+    split_proclitics: bool = False
     entity_calibration: Calibration = field(default_factory=Calibration)
     relation_calibration: Calibration = field(default_factory=Calibration)
     entity_threshold: float = 0.0

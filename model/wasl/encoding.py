@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 from tokenizers import Tokenizer
 
+from wasl.proclitics import ProcliticSplitter
 from wasl.text import (
     DROPPED,
     PRESENTATION_FORM,
@@ -96,14 +97,18 @@ class TextEncoder:
         tokenizer: any fast tokenizer, WordPiece and SentencePiece alike.
         max_pieces: most pieces in a window, special tokens included.
         context_pieces: how much of the sentences before is repeated at the start of a window, for context.
+        split_proclitics: whether proclitics are set apart before the tokenizer; see `wasl.proclitics`.
     """
 
-    def __init__(self, tokenizer: Tokenizer, max_pieces: int = 192, context_pieces: int = 0) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, max_pieces: int = 192, context_pieces: int = 0, split_proclitics: bool = False
+    ) -> None:
         self.tokenizer = tokenizer
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
         self.max_pieces = max_pieces
         self.context_pieces = context_pieces
+        self.split = ProcliticSplitter(tokenizer) if split_proclitics else None
         self.prefix, self.suffix = _special_tokens(tokenizer)
         if max_pieces < len(self.prefix) + len(self.suffix) + 8:
             raise ValueError(f"max_pieces={max_pieces} leaves no room for text")
@@ -123,6 +128,8 @@ class TextEncoder:
         """The pieces of each sentence that has words."""
         first_last = words.sentence_bounds
         normal = [normalise(text[words.spans[a, 0] : words.spans[b - 1, 1]]) for a, b in first_last]
+        if self.split is not None:
+            normal = [self.split(sentence) for sentence in normal]
         encodings = self.tokenizer.encode_batch([n.text for n in normal], add_special_tokens=False)
         sentences = []
         for (first, last), norm, encoding in zip(first_last, normal, encodings, strict=True):

@@ -59,7 +59,7 @@ class Extractor:
         self.engine = engine
         self.config = config
         self.schema: Schema = config.schema
-        self.text_encoder = TextEncoder(tokenizer, config.max_pieces, config.context_pieces)
+        self.text_encoder = TextEncoder(tokenizer, config.max_pieces, config.context_pieces, config.split_proclitics)
         self.folder: Path | None = None  # where it was loaded from
 
     @classmethod

@@ -15,14 +15,14 @@ from wasl.pretrained import EMBEDDED_FOLDER
 from wasl.text import normalise
 
 
-@pytest.fixture(scope="module", params=["wordpiece", "sentencepiece", "embedded"])
+@pytest.fixture(
+    scope="module", params=["wordpiece", "sentencepiece", "embedded", "embedded, split", "wordpiece, split"]
+)
 def text_encoder(request: pytest.FixtureRequest) -> TextEncoder:
-    folder = {
-        "embedded": EMBEDDED_FOLDER,
-        "wordpiece": None,
-        "sentencepiece": None,
-    }[request.param] or request.getfixturevalue(f"{request.param}_encoder")
-    return TextEncoder(Tokenizer.from_file(str(Path(folder) / "tokenizer.json")), max_pieces=48, context_pieces=12)
+    name, _, split = request.param.partition(", ")
+    folder = EMBEDDED_FOLDER if name == "embedded" else request.getfixturevalue(f"{name}_encoder")
+    tokenizer = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
+    return TextEncoder(tokenizer, max_pieces=48, context_pieces=12, split_proclitics=bool(split))
 
 
 def owners(encoded: Encoded) -> list[int]:

@@ -30,6 +30,8 @@ class TrainingConfig:
         epochs: passes over the training documents; where None, 10 from a bare encoder and 5 from an extractor.
         batch_size: windows in a step; where None, 2 for a few articles, rising to 8 where an epoch has 400 windows.
         max_pieces: most pieces in a window.
+        split_proclitics: whether proclitics are set apart before the tokenizer (`wasl.proclitics`); where None, as the
+            extractor it starts from has it, and from a bare encoder they are.
         encoder_rate: highest learning rate of the encoder (AdamW, linear warm-up and decay); where None, 2e-4, or 2e-5
             from an extractor that knows all labels.
         head_rate: highest learning rate of the heads; where None, 1e-3, or 1e-4 from such an extractor.
@@ -57,6 +59,7 @@ class TrainingConfig:
     epochs: int | None = None
     batch_size: int | None = None
     max_pieces: int = 128
+    split_proclitics: bool | None = None
     encoder_rate: float | None = None
     head_rate: float | None = None
     keep: float | None = None

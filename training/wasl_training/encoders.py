@@ -46,6 +46,11 @@ class Start:
     name: str
     digest: str
 
+    @property
+    def split_proclitics(self) -> bool:
+        """Whether proclitics are set apart: as an extractor was trained, and for a bare encoder they are."""
+        return self.extractor.config.split_proclitics if self.extractor else True
+
 
 def load_start(name: str | Path) -> Start:
     """Load an encoder or an extractor to train from.

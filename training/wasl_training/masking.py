@@ -210,7 +210,7 @@ def adapt(
     start = load_start(encoder)
     mask_id = mask_token_id(start.tokenizer, start.name)
     set_seed(config.seed)
-    text_encoder = TextEncoder(start.tokenizer, min(config.max_pieces, start.limit), 0)
+    text_encoder = TextEncoder(start.tokenizer, min(config.max_pieces, start.limit), 0, start.split_proclitics)
     dataset = MaskDataset(texts, text_encoder)
     if len(dataset) < 2:
         raise CorpusError([Problem("empty corpus", "no texts to train on", folder)])

@@ -113,7 +113,9 @@ def train(
     kept = keep_shared_rows(network, start.extractor.network) if start.extractor else ([], [])
     knows_all = kept == (list(corpus.schema.entities), list(corpus.schema.relation_labels))
     extractor_config = _extractor_config(corpus, start, config, knows_all)
-    text_encoder = TextEncoder(start.tokenizer, extractor_config.max_pieces, extractor_config.context_pieces)
+    text_encoder = TextEncoder(
+        start.tokenizer, extractor_config.max_pieces, extractor_config.context_pieces, extractor_config.split_proclitics
+    )
     dataset = WindowDataset(documents, corpus.schema, text_encoder, config)
     if dataset.problems and not skip_invalid:
         raise CorpusError(dataset.problems, SKIP_ADVICE)
@@ -201,6 +203,7 @@ def _extractor_config(corpus: Corpus, start: Start, config: TrainingConfig, know
         corpus.schema.source,
         start.encoder_config,
         max_pieces,
+        split_proclitics=start.split_proclitics if config.split_proclitics is None else config.split_proclitics,
         relation_threshold=UNCALIBRATED_THRESHOLD,
         base=start.name,
     )
