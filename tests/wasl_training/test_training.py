@@ -167,6 +167,17 @@ def test_calibration_is_kept_only_for_the_labels_it_was_fitted_to(
     assert (new.entity_threshold, new.entity_calibration) == (0.0, Calibration())
 
 
+def test_proclitics_are_set_apart_as_the_start_has_it(
+    articles: wasl.Corpus, model_folder: Path, quick: TrainingConfig, tmp_path: Path
+) -> None:
+    one, quick = articles.select(["001"]), replace(quick, epochs=1)
+    assert load_start(model_folder).split_proclitics  # it was trained from a bare encoder
+    joined = train(one, tmp_path, encoder=model_folder, config=replace(quick, split_proclitics=False)).extractor
+    assert joined.text_encoder.split is None
+    assert not wasl.load(tmp_path).config.split_proclitics
+    assert train(one, encoder=tmp_path, config=quick).extractor.text_encoder.split is None
+
+
 def test_what_is_not_set_follows_from_the_start() -> None:
     """Epochs and rates from whether the labels are known, the batch from the size of the corpus."""
     fresh, known = (TrainingConfig().resolved(45, knows) for knows in (False, True))
