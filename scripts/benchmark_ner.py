@@ -3,10 +3,11 @@
     python scripts/benchmark_ner.py --train anercorp-train.conll --test anercorp-test.conll --json found.json
     python scripts/benchmark_ner.py --train aqmar-train.conll --dev aqmar-dev.conll --test aqmar-test.conll
 
-Prints macro and micro F1 of seqeval's strict mode on IOB2 tags. All epochs are run and the last one counts. Where a
-development file is given, a model is first trained without it, of the epoch that is best on it, and scored on both
-files; then both train the model whose figures are the result. Sentences are read in the order of the file, some at a
-time, so that neighbours are each other's context.
+Prints macro and micro F1 of seqeval's strict mode on IOB2 tags. All epochs are run and the last one counts. Several
+models are trained, of one seed after the other, and the mean of their weights is scored (`--models 1` for one alone).
+Where a development file is given, one model is first trained without it, of the epoch that is best on it, and scored on
+both files; then both files train the models whose mean is the result. Sentences are read in the order of the file, some
+at a time, so that neighbours are each other's context.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from wasl.conll import Sentence, labels_of, read_conll, to_corpus
@@ -22,6 +24,7 @@ from wasl.corpus import Corpus
 from wasl.extractor import Extractor
 from wasl.pretrained import EMBEDDED
 from wasl_training import TrainingConfig, train
+from wasl_training.averaging import average
 from wasl_training.report import TrainingTable
 from wasl_training.word_level import WordFigures, evaluate_words
 
@@ -38,7 +41,8 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--max-pieces", type=int, default=128, help="in a window")
     parser.add_argument("--hide", type=float, default=0.1, help="chance that a word is hidden in training")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--models", type=int, default=3, help="models whose weights are averaged")
+    parser.add_argument("--seed", type=int, default=0, help="of the first of them")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
 
@@ -54,7 +58,11 @@ def main() -> None:
         chosen = fit(options.encoder, config, training, dev)
         show("dev", evaluate_words(chosen, dev))
         show("test, without the development file", evaluate_words(chosen, test))
-    found = evaluate_words(fit(options.encoder, config, training + dev), test)
+    models = []
+    for seed in range(options.seed, options.seed + max(options.models, 1)):
+        models.append(fit(options.encoder, replace(config, seed=seed), training + dev))
+        show(f"test, the model of seed {seed} alone", evaluate_words(models[-1], test))
+    found = evaluate_words(average(models), test)
     show("test", found)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)

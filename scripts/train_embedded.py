@@ -26,8 +26,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import wasl
 from referenced import read_referenced
 from wasl.conll import Sentence, glue_clitics, labels_of, read_conll, to_corpus
@@ -37,6 +35,7 @@ from wasl.extractor import WEIGHTS, Extractor
 from wasl.text import normalise
 from wasl_training import TrainingConfig, evaluate, train
 from wasl_training.auxiliary import Auxiliary
+from wasl_training.averaging import average
 from wasl_training.calibration import calibrate
 from wasl_training.committee import committee
 from wasl_training.export import export
@@ -142,15 +141,12 @@ class Stages:
                 extractor.save_pretrained(output / "heads" / name)
 
     def average(self, output: Path, names: list[str]) -> None:
-        """The mean of the weights of models trained one from another (Wortsman et al. 2022, arXiv 2203.05482)."""
+        """The mean of the weights of models trained from one encoder; one that is named twice counts twice."""
         if (output / WEIGHTS).is_file():
             return
-        extractors = [wasl.load(self.output / name, engine="torch") for name in names]
-        weights = [e.network.state_dict() for e in extractors]
-        mean = {key: torch.stack([w[key].float() for w in weights]).mean(dim=0) for key in weights[0]}
-        extractors[0].network.load_state_dict(mean)
-        self.calibrate(extractors[0])
-        extractors[0].save_pretrained(output)
+        extractor = average([wasl.load(self.output / name, engine="torch") for name in names])
+        self.calibrate(extractor)
+        extractor.save_pretrained(output)
 
     def calibrate(self, extractor: Extractor) -> None:
         """Fit calibration and thresholds on the development documents, and print the figures there."""
