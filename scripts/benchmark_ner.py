@@ -25,7 +25,9 @@ from wasl.extractor import Extractor
 from wasl.pretrained import EMBEDDED
 from wasl_training import TrainingConfig, train
 from wasl_training.averaging import average
+from wasl_training.encoders import Start, load_start
 from wasl_training.report import TrainingTable
+from wasl_training.training import begin
 from wasl_training.word_level import WordFigures, evaluate_words
 
 
@@ -48,19 +50,23 @@ def main() -> None:
 
     # Words keep their proclitics in these corpora, so none are glued on or taken off.
     config = TrainingConfig(
-        epochs=options.epochs, encoder_rate=options.learning_rate, head_rate=options.head_learning_rate,
+        epochs=options.epochs, encoder_rate=options.learning_rate, head_rate=options.head_learning_rate, keep=0,
         batch_size=options.batch_size, seed=options.seed, max_pieces=options.max_pieces, hide=options.hide, glue=0,
         unglue=0,
     )  # fmt: skip
     training, dev = read_conll(options.train), read_conll(options.dev) if options.dev else []
     test = read_conll(options.test)
+    labels = labels_of([*training, *dev])
+    start = load_start(options.encoder)
+    heads, _ = begin(to_corpus(training, labels).schema, start, config)
+    start = replace(start, extractor=heads)  # all models begin with the same heads, or their mean would be of no use
     if dev:
-        chosen = fit(options.encoder, config, training, dev)
+        chosen = fit(start, config, labels, training, dev)
         show("dev", evaluate_words(chosen, dev))
         show("test, without the development file", evaluate_words(chosen, test))
     models = []
-    for seed in range(options.seed, options.seed + max(options.models, 1)):
-        models.append(fit(options.encoder, replace(config, seed=seed), training + dev))
+    for seed in range(options.seed, options.seed + options.models):
+        models.append(fit(start, replace(config, seed=seed), labels, training + dev))
         show(f"test, the model of seed {seed} alone", evaluate_words(models[-1], test))
     found = evaluate_words(average(models), test)
     show("test", found)
@@ -69,15 +75,16 @@ def main() -> None:
         options.json.write_text(json.dumps(found.to_dict(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def fit(encoder: str, config: TrainingConfig, training: list[Sentence], dev: Sequence[Sentence] = ()) -> Extractor:
+def fit(
+    start: Start, config: TrainingConfig, labels: list[str], training: list[Sentence], dev: Sequence[Sentence] = ()
+) -> Extractor:
     """An extractor of the entities of sentences, of the epoch best on the development sentences or the last."""
-    labels = labels_of([*training, *dev])
     corpus = to_corpus(training, labels)
     kept = {f"dev{id_}": document for id_, document in to_corpus(list(dev), labels).documents.items()}
     corpus = Corpus(corpus.schema, {**corpus.documents, **kept})
     began = time.monotonic()
     with TrainingTable() as progress:
-        trained = train(corpus, encoder=encoder, dev=list(kept), config=config, skip_invalid=True, progress=progress)
+        trained = train(corpus, encoder=start, dev=list(kept), config=config, skip_invalid=True, progress=progress)
     print(f"trained in {time.monotonic() - began:.0f} s; {len(trained.problems)} entities could not be used")
     return trained.extractor
 

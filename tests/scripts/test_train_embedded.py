@@ -178,11 +178,12 @@ def test_token_head_benchmark(data: Path, sentencepiece_encoder: Path, tmp_path:
     found = tmp_path / "found" / "figures.json"
     printed = run(
         "benchmark_ner.py", "--train", file, "--dev", file, "--test", file, "--encoder", sentencepiece_encoder,
-        "--epochs", "12", "--learning-rate", "5e-3", "--head-learning-rate", "5e-3", "--json", found,
+        "--epochs", "12", "--learning-rate", "5e-3", "--head-learning-rate", "5e-3", "--models", "2", "--json", found,
     )  # fmt: skip
     figures = json.loads(found.read_text(encoding="utf-8"))
     assert figures["micro_f1"] == figures["macro_f1"] > 60  # one label, scored on what it was trained on
     assert f"test: macro F1 {figures['macro_f1']:.2f}" in printed
+    assert printed.count("alone: macro F1 ") == 2
     assert "\ndev: macro F1 " in printed
     assert "test, without the development file: macro F1 " in printed
     assert figures["by_label"]["NAME"]["support"] == file.read_text(encoding="utf-8").count("B-NAME")

@@ -15,11 +15,11 @@ from transformers import set_seed
 
 from wasl.config import ExtractorConfig
 from wasl.corpus import SKIP_ADVICE, Corpus
-from wasl.encoding import TextEncoder
 from wasl.errors import ArgumentError, CorpusError, Problem
 from wasl.extractor import WEIGHTS, Extractor, pad_id
 from wasl.network import Network, keep_shared_rows
 from wasl.pretrained import EMBEDDED
+from wasl.schema import Schema
 from wasl.torch_engine import torch_extractor
 from wasl_training.auxiliary import MAIN, Auxiliary, MixedBatches, MixedCollator, MixedLoss
 from wasl_training.calibration import calibrate
@@ -108,21 +108,15 @@ def train(
     for n, other in enumerate(also):
         documents.update({f"also{n}/{id_}": document for id_, document in other.documents.items()})
 
-    set_seed(config.seed)  # after the encoder was loaded, which draws random numbers of its own
-    network = Network(corpus.schema, start.encoder_config, copy.deepcopy(start.encoder))
-    kept = keep_shared_rows(network, start.extractor.network) if start.extractor else ([], [])
-    knows_all = kept == (list(corpus.schema.entities), list(corpus.schema.relation_labels))
-    extractor_config = _extractor_config(corpus, start, config, knows_all)
-    text_encoder = TextEncoder(
-        start.tokenizer, extractor_config.max_pieces, extractor_config.context_pieces, extractor_config.split_proclitics
-    )
+    extractor, kept = begin(corpus.schema, start, config)
+    network, text_encoder = extractor.network, extractor.text_encoder
+    knows_all = _knows_all(corpus.schema, kept)
     dataset = WindowDataset(documents, corpus.schema, text_encoder, config)
     if dataset.problems and not skip_invalid:
         raise CorpusError(dataset.problems, SKIP_ADVICE)
     if not len(dataset):
         raise CorpusError([Problem("empty corpus", "no words to train on", folder or Path("."))])
 
-    extractor = torch_extractor(network, start.tokenizer, extractor_config)
     config = config.resolved(len(dataset), knows_all)
     begun = copy.deepcopy(network.state_dict()) if config.keep else {}
     for one in (auxiliary or {}).values():
@@ -152,6 +146,28 @@ def train(
             export(extractor, folder)
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     return trained
+
+
+def begin(schema: Schema, start: Start, config: TrainingConfig) -> tuple[Extractor, tuple[list[str], list[str]]]:
+    """An extractor of a schema before any training: heads by chance, but for what the start knows of its labels.
+
+    Args:
+        schema: the labels.
+        start: the encoder is copied.
+        config: its `seed` decides the heads.
+
+    Returns:
+        the extractor; the entity and relation labels whose rows were kept.
+    """
+    set_seed(config.seed)
+    network = Network(schema, start.encoder_config, copy.deepcopy(start.encoder))
+    kept = keep_shared_rows(network, start.extractor.network) if start.extractor else ([], [])
+    settings = _extractor_config(schema, start, config, _knows_all(schema, kept))
+    return torch_extractor(network, start.tokenizer, settings), kept
+
+
+def _knows_all(schema: Schema, kept: tuple[list[str], list[str]]) -> bool:
+    return kept == (list(schema.entities), list(schema.relation_labels))
 
 
 def keep_weights(network: Network, begun: Mapping[str, Tensor], share: float) -> None:
@@ -197,10 +213,10 @@ def choose_dev(corpus: Corpus, dev: list[str] | None, config: TrainingConfig) ->
     return sorted(random.Random(config.seed).sample(ids, max(2, round(config.dev_fraction * len(ids)))))
 
 
-def _extractor_config(corpus: Corpus, start: Start, config: TrainingConfig, knows_all: bool) -> ExtractorConfig:
+def _extractor_config(schema: Schema, start: Start, config: TrainingConfig, knows_all: bool) -> ExtractorConfig:
     max_pieces = min(config.max_pieces, start.limit)
     plain = ExtractorConfig(
-        corpus.schema.source,
+        schema.source,
         start.encoder_config,
         max_pieces,
         split_proclitics=start.split_proclitics if config.split_proclitics is None else config.split_proclitics,
