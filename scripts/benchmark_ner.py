@@ -47,6 +47,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the first of them")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
+    if options.models < 1:
+        parser.error("--models: must be 1 or more")
 
     # Words keep their proclitics in these corpora, so none are glued on or taken off.
     config = TrainingConfig(

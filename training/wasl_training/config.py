@@ -18,7 +18,7 @@ class Defaults:
 
 
 # What was found best on news (docs/experiments.md): a trained extractor is only nudged, or it forgets what it knows.
-FROM_ENCODER, FROM_EXTRACTOR = Defaults(10, 2e-4, 1e-3, 0.0), Defaults(5, 2e-5, 1e-4, 0.5)
+FROM_ENCODER, FROM_EXTRACTOR = Defaults(10, 2e-4, 1e-3, 0.0), Defaults(5, 2e-5, 1e-4, 0.75)
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
@@ -36,7 +36,7 @@ class TrainingConfig:
             from an extractor that knows all labels.
         head_rate: highest learning rate of the heads; where None, 1e-3, or 1e-4 from such an extractor.
         keep: share of the start's weights in the finished ones, 0 to 1, where it is an extractor that knows all labels
-            (Wortsman et al. 2022, arXiv 2109.01903); where None, 0.5 from such an extractor, else 0.
+            (Wortsman et al. 2022, arXiv 2109.01903); where None, 0.75 from such an extractor, else 0.
         warmup: share of the steps in which the rates rise, 0 to 1.
         weight_decay: of AdamW, not on biases and layer norms.
         relation_weight: of the relation loss beside the two entity losses.
