@@ -6,11 +6,12 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections import Counter, deque
+import traceback
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
+from queue import SimpleQueue
 
 from wasl.engine import available_cores
 from wasl.errors import WaslError, WorkerError
@@ -51,51 +52,123 @@ class Worker:
         return predict_part(self.extractor, part, self.batch_size)
 
 
-_worker: Worker  # of this process, where it is a worker
-
-
-def _start(alive: Connection, model: str, threads: int, batch_size: int) -> None:
-    """What a worker process does first."""
-    global _worker
+def _serve(connection: Connection, model: str, threads: int, batch_size: int) -> None:
+    """A worker process: parts come in, results or errors go out, until it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the main process says what is to be done
-    threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
-    _worker = Worker(model, threads, batch_size)
+    threading.Thread(target=_end_with_main, daemon=True).start()
+    worker = Worker(model, threads, batch_size)
+    while True:
+        try:
+            part = connection.recv()
+        except EOFError:
+            return
+        try:
+            connection.send(worker(part))
+        except Exception as error:
+            error.add_note(traceback.format_exc())  # which does not travel otherwise
+            connection.send(error)
 
 
-def _end_with(alive: Connection) -> None:
-    """End this process when the main one closes its end of the pipe, or dies: not when the part is done."""
-    alive.poll(None)
+def _end_with_main() -> None:
+    """End this process as soon as the main one dies: not when the part is done."""
+    main = multiprocessing.parent_process()
+    assert main is not None
+    main.join()
     os._exit(1)
 
 
-def _work(part: Part) -> PartResult:
-    return _worker(part)
+class _Process:
+    """A worker process at the other end of a pipe of its own.
+
+    So it is known which part killed it, and a result that it was killed in the middle of ends there. The standard
+    library's `ProcessPoolExecutor`, with one queue for all results, waits for the rest of it for ever.
+    """
+
+    def __init__(self, model: str, threads: int, batch_size: int) -> None:
+        # Spawned, not forked: torch and ONNX Runtime have threads of their own, which a fork would lose.
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, model, threads, batch_size), daemon=True)
+        self.process.start()
+        theirs.close()  # or its death would not end the pipe
+
+    def do(self, part: Part) -> PartResult | Exception | None:
+        """What came of a part; None where the process died."""
+        try:
+            self.connection.send(part)
+            found: PartResult | Exception = self.connection.recv()
+        except (EOFError, OSError):
+            return None
+        return found
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
 
 
 class _Pool:
-    """A process pool that can be ended at once, with the parts that are under way."""
+    """So many processes, each with a thread that waits for it."""
 
     def __init__(self, model: str, workers: int, batch_size: int) -> None:
-        # Spawned, not forked: torch and ONNX Runtime have threads of their own, which a fork would lose.
-        context = multiprocessing.get_context("spawn")
-        alive, self.mine = context.Pipe(duplex=False)
-        threads = max(1, available_cores() // workers)
-        self.executor = ProcessPoolExecutor(workers, context, _start, (alive, model, threads, batch_size))
-        self.alive = alive  # kept open until all workers have it
+        self.settings = model, max(1, available_cores() // workers), batch_size
+        self.executor = ThreadPoolExecutor(workers, thread_name_prefix="wasl-worker")
+        self.lock = threading.Lock()
+        self.ended = False
+        self.processes: set[_Process] = set()
+        self.idle: SimpleQueue[_Process | None] = SimpleQueue()  # None: one that is to be started
+        for _ in range(workers):
+            self.idle.put(None)
 
     def submit(self, part: Part) -> Future[PartResult]:
-        return self.executor.submit(_work, part)
+        return self.executor.submit(self._do, part)
 
-    def end(self, at_once: bool = True) -> None:
-        if at_once:
-            self.mine.close()
+    def _do(self, part: Part) -> PartResult:
+        process = self.idle.get_nowait()  # there are as many as threads
+        try:
+            for _ in range(DEATHS):
+                process = process or self._start()
+                found = process.do(part)
+                if isinstance(found, PartResult):
+                    return found
+                if found is not None:
+                    raise found
+                self._bury(process)
+                process = None
+        finally:
+            self.idle.put(process)
+        raise WorkerError(
+            f"{part.place}: {DEATHS} workers were killed on this part, perhaps for want of memory: go on with --resume "
+            "and fewer --workers, or begin again with a smaller --batch-size or without these texts"
+        )
+
+    def _start(self) -> _Process:
+        with self.lock:
+            if self.ended:
+                raise CancelledError
+            process = _Process(*self.settings)
+            self.processes.add(process)
+            return process
+
+    def _bury(self, process: _Process) -> None:
+        with self.lock:
+            if not self.ended:
+                self.processes.remove(process)
+                process.end()
+
+    def end(self) -> None:
+        """Kill the processes, whatever they are doing."""
+        with self.lock:
+            self.ended = True
+            for process in self.processes:
+                process.process.kill()
         self.executor.shutdown(wait=True, cancel_futures=True)
-        self.mine.close()
-        self.alive.close()
+        for process in self.processes:
+            process.end()
 
 
 def predict_in_processes(parts: Iterable[Part], model: str, workers: int, batch_size: int) -> Iterator[PartResult]:
-    """Results of all parts, lazily and in order. Parts that a killed worker had begun are done again by another.
+    """Results of all parts, lazily and in order. A part that a worker was killed on is done again by another.
 
     The processes are spawned: a script that calls this needs `if __name__ == "__main__":`.
 
@@ -110,46 +183,14 @@ def predict_in_processes(parts: Iterable[Part], model: str, workers: int, batch_
         WaslError: the model cannot be loaded.
     """
     source = iter(parts)
-    waiting: deque[Part] = deque()  # not yet returned, in order
-    futures: dict[int, Future[PartResult]] = {}
-    deaths: Counter[int] = Counter()
+    waiting: deque[Future[PartResult]] = deque()
     pool = _Pool(model, workers, batch_size)
     try:
         while True:
-            # After a death those that may have caused it are done one at a time: the next death has one cause only.
-            suspects = any(deaths[p.number] for p in waiting)
-            while not suspects and len(waiting) < AHEAD * workers and (part := next(source, None)) is not None:
-                waiting.append(part)
+            while len(waiting) < AHEAD * workers and (part := next(source, None)) is not None:
+                waiting.append(pool.submit(part))
             if not waiting:
                 return
-            try:
-                for part in list(waiting)[: 1 if suspects else None]:
-                    if part.number not in futures:
-                        futures[part.number] = pool.submit(part)
-                result = futures[waiting[0].number].result()
-            except BrokenProcessPool:
-                pool.end()
-                running = [p for p in waiting if p.number in futures and not _has_result(futures[p.number])][:workers]
-                for part in running:
-                    deaths[part.number] += 1
-                    _give_up(part, deaths[part.number])
-                futures = {number: f for number, f in futures.items() if _has_result(f)}
-                pool = _Pool(model, workers, batch_size)
-                continue
-            done = waiting.popleft()
-            del futures[done.number], deaths[done.number]
-            yield result
+            yield waiting.popleft().result()
     finally:
-        pool.end(at_once=bool(waiting))
-
-
-def _has_result(future: Future[PartResult]) -> bool:
-    return future.done() and not future.cancelled() and future.exception() is None
-
-
-def _give_up(part: Part, deaths: int) -> None:
-    if deaths >= DEATHS:
-        raise WorkerError(
-            f"{part.place}: {deaths} workers were killed on this part, perhaps for want of memory: go on with --resume "
-            "and fewer --workers, or begin again with a smaller --batch-size or without these texts"
-        )
+        pool.end()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,9 @@ import pytest
 import torch
 
 from wasl.archive import PredictSettings, WorkerKind, predict_archive, run_parts
-from wasl.errors import ArgumentError, ModelError, WorkerError
-from wasl.inputs import Unreadable, read_inputs
-from wasl.parts import PartResult, cut
+from wasl.errors import ArgumentError, ModelError, TextError, WorkerError
+from wasl.inputs import Input, Unreadable, read_inputs
+from wasl.parts import Part, PartResult, cut
 from wasl.workers import Worker, predict_in_processes
 
 psutil = pytest.importorskip("psutil")
@@ -166,6 +168,26 @@ def test_a_part_that_no_worker_survives_is_named(archive: Path, model_folder: Pa
     finally:
         over.set()
         killer.join()
+
+
+def die_in_the_middle_of_a_result(connection: Connection, *_: object) -> None:
+    connection.recv()
+    os.write(connection.fileno(), struct.pack("!i", 2**20) + b"only the beginning of a megabyte")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_dies_in_the_middle_of_a_result(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wasl.workers._serve", die_in_the_middle_of_a_result)
+    with pytest.raises(WorkerError, match="3 workers were killed on this part"):
+        list(predict_in_processes(cut(read_inputs([archive])), "", 2, 32))
+    assert not spawned()
+
+
+def test_what_a_worker_raises_is_raised_here(model_folder: Path) -> None:
+    broken = Part(0, (Input("many.jsonl:1", 5),))  # type: ignore[arg-type]  # no reader makes such a one
+    with pytest.raises(TextError, match="expected a string") as raised:
+        list(predict_in_processes([broken], str(model_folder), 1, 32))
+    assert "predict_part" in "".join(raised.value.__notes__)  # where in the worker
 
 
 def wait_for(condition: object, seconds: float = 60) -> None:
