@@ -36,7 +36,10 @@ class ExtractorConfig:
         context_pieces: pieces of earlier sentences repeated at the start of a window; none by default, as they cost
             time and give nothing (docs/experiments.md).
         split_proclitics: whether proclitics are set apart before the tokenizer; see `wasl.proclitics`.
-        entity_calibration, relation_calibration: how raw scores become probabilities.
+        entity_calibration, relation_calibration: how raw scores become probabilities: of an entity, and of a relation
+            given its two entities.
+        triple_calibration: how the product of a relation's probability and those of its two entities becomes the
+            probability of all three. They are not independent: where a relation is read, its entities are surer.
         entity_threshold: least probability of an entity that is returned, 0 to 1.
         relation_threshold: least probability, given its two entities, of a relation that is returned, 0 to 1.
         base: the encoder or extractor the training started from.
@@ -50,6 +53,7 @@ class ExtractorConfig:
     split_proclitics: bool = False
     entity_calibration: Calibration = field(default_factory=Calibration)
     relation_calibration: Calibration = field(default_factory=Calibration)
+    triple_calibration: Calibration = field(default_factory=Calibration)
     entity_threshold: float = 0.0
     relation_threshold: float = 0.5
     base: str = ""
@@ -91,6 +95,7 @@ class ExtractorConfig:
         try:
             for key in ("entity_calibration", "relation_calibration"):
                 data[key] = Calibration(**data[key])
+            data["triple_calibration"] = Calibration(**data.get("triple_calibration", {}))  # older folders have none
             return cls(**data)
         except (KeyError, TypeError) as error:
             raise ModelError(f"{path}: {error} is missing or wrong; the folder is damaged, train it again") from None

@@ -13,8 +13,8 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from wasl.alignment import align
-from wasl.config import ExtractorConfig
-from wasl.decoding import Spans, candidate_pairs, decode_entities, decode_relations
+from wasl.config import Calibration, ExtractorConfig
+from wasl.decoding import Spans, calibrated, candidate_pairs, decode_entities, decode_relations, logit
 from wasl.document import Document, Entity, Relation
 from wasl.encoding import Encoded, TextEncoder
 from wasl.errors import ArgumentError, ModelError, WaslError
@@ -203,7 +203,8 @@ class Extractor:
             return Document(readout.encoded.text)
         spans = self.decode_spans(readout)
         entities = self._entities(spans, readout.encoded)
-        return Document(readout.encoded.text, entities, self._relations(readout, spans, entities))
+        relations = self._relations(readout, spans, entities, self.config.triple_calibration)
+        return Document(readout.encoded.text, entities, relations)
 
     def decode_spans(self, readout: Readout) -> Spans:
         return decode_entities(
@@ -221,7 +222,9 @@ class Extractor:
             return Document(document.text, document.entities)
         given = align(Document(document.text, document.entities), readout.encoded.words, self.schema)
         spans = Spans(given.spans, given.skips, given.labels, np.ones(len(given.entities)))
-        return Document(document.text, document.entities, self._relations(readout, spans, given.entities))
+        return Document(
+            document.text, document.entities, self._relations(readout, spans, given.entities, Calibration())
+        )
 
     def pair_logits(self, readout: Readout, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
         """Candidate pairs, shape (pairs, 2), and their raw relation logits, shape (pairs, relations)."""
@@ -240,11 +243,14 @@ class Extractor:
             )
         return tuple(entities)
 
-    def _relations(self, readout: Readout, spans: Spans, entities: tuple[Entity, ...]) -> tuple[Relation, ...]:
+    def _relations(
+        self, readout: Readout, spans: Spans, entities: tuple[Entity, ...], triple: Calibration
+    ) -> tuple[Relation, ...]:
         pairs, logits = self.pair_logits(readout, spans)
         found, scores = decode_relations(
             logits, pairs, spans, self.schema, self.config.relation_calibration, self.config.relation_threshold
         )
+        scores = calibrated(logit(np.log(scores)), triple)
         order = np.lexsort((found[:, 2], spans.spans[found[:, 1], 0], spans.spans[found[:, 0], 0]))
         return tuple(
             Relation(f"R{n}", self.schema.relation_labels[r], entities[h], entities[t], round(score, 4))

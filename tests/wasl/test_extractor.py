@@ -8,14 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from copy import copy as shallow_copy
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import wasl
+from wasl.config import Calibration
 from wasl.errors import ModelError, TextError
 
 ANY_TEXT = st.lists(
@@ -132,6 +135,22 @@ def test_relating_given_entities(extractor: wasl.Extractor, articles: wasl.Corpu
     assert all(r.head in gold.entities and r.tail in gold.entities for r in found.relations)
 
 
+def test_triples_are_calibrated_and_relations_of_given_entities_are_not(
+    extractor: wasl.Extractor, articles: wasl.Corpus
+) -> None:
+    surer = shallow_copy(extractor)
+    surer.config = replace(extractor.config, triple_calibration=Calibration(1, 1))
+    gold = articles.documents["003"]
+    before, after = extractor.predict(gold.text).relations, surer.predict(gold.text).relations
+    assert [(r.label, r.head, r.tail) for r in before] == [(r.label, r.head, r.tail) for r in after]
+    odds = [
+        [(score or 0) / (1 - (score or 0)) for score in (a.score, b.score)] for a, b in zip(before, after, strict=True)
+    ]
+    assert odds
+    assert all(b == pytest.approx(a * np.e, rel=0.01) for a, b in odds)
+    assert extractor.relate(gold) == surer.relate(gold)
+
+
 def test_saved_and_loaded(extractor: wasl.Extractor, articles: wasl.Corpus, tmp_path: Path) -> None:
     extractor.save_pretrained(tmp_path / "copy", card="# card")
     again = wasl.load(tmp_path / "copy")
@@ -149,6 +168,13 @@ def test_a_folder_with_a_file_missing(copy: Path) -> None:
     (copy / "tokenizer.json").unlink()
     with pytest.raises(ModelError, match=r"no tokenizer.json in it"):
         wasl.load(copy)
+
+
+def test_a_folder_of_before_triples_were_calibrated(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    assert config.pop("triple_calibration")
+    (copy / "config.json").write_text(json.dumps(config))
+    assert wasl.load(copy).config.triple_calibration == Calibration()
 
 
 def test_a_folder_of_another_version(copy: Path) -> None:

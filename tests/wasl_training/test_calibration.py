@@ -11,6 +11,7 @@ import pytest
 import wasl
 from wasl.config import Calibration
 from wasl.decoding import calibrated
+from wasl.document import Document, Relation
 from wasl_training import TrainingConfig, train
 from wasl_training.calibration import THRESHOLDS, calibrate, platt
 from wasl_training.metrics import expected_calibration_error
@@ -60,3 +61,35 @@ def test_an_extractors_configuration_is_fitted(
     assert config.relation_calibration != Calibration()
     assert THRESHOLDS[0] <= config.relation_threshold <= THRESHOLDS[-1]
     assert config.annotation_conf == extractor.config.annotation_conf
+
+
+def test_a_relations_score_says_how_often_it_is_right(
+    wordpiece_encoder: Path, articles: wasl.Corpus, quick: TrainingConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Entities and relations of one sentence are right or wrong together: their product says too little."""
+    monkeypatch.setattr("wasl_training.calibration.FEWEST", 5)
+    part = articles.select(["001", "003", "005"])
+    extractor = train(part, encoder=wordpiece_encoder, config=replace(quick, epochs=12)).extractor
+    fitted = calibrate(extractor, articles.documents)
+
+    def gap() -> float:
+        """Between the mean score and the share that is right."""
+        found = [
+            (relation.score or 0, is_stated(relation, gold))
+            for gold in articles.documents.values()
+            for relation in extractor.predict(gold.text).relations
+        ]
+        assert len(found) > 20
+        return float(abs(np.mean([score for score, _ in found]) - np.mean([right for _, right in found])))
+
+    extractor.config = replace(fitted, triple_calibration=Calibration())
+    assert gap() > 0.1
+    extractor.config = fitted
+    assert gap() < 0.05
+
+
+def is_stated(relation: Relation, gold: Document) -> bool:
+    def key(r: Relation) -> tuple[object, ...]:
+        return r.label, r.head.start, r.head.end, r.head.label, r.tail.start, r.tail.end, r.tail.label
+
+    return key(relation) in {key(r) for r in gold.relations}

@@ -67,7 +67,9 @@ def calibrate(extractor: Extractor, documents: dict[str, Document]) -> Extractor
         for r in readings
     ]
     config = replace(config, entity_threshold=_best_entity_threshold(readings, config))
-    return replace(config, relation_threshold=_best_relation_threshold(readings, bare, config))
+    config = replace(config, relation_threshold=_best_relation_threshold(readings, bare, config))
+    scores, right = _triples(readings, bare, config, config.relation_threshold)
+    return replace(config, triple_calibration=platt(logit(np.log(scores)), right))
 
 
 def _read(bare: Extractor, document: Document) -> _Reading | None:
@@ -150,16 +152,26 @@ def _best_relation_threshold(readings: list[_Reading], extractor: Extractor, con
     for threshold in THRESHOLDS:
         kept_given = given >= threshold
         f1_given = 200 * (kept_given & right).sum() / (kept_given.sum() + right.sum())
-        hits = predicted = 0
-        for r in readings:
-            kept = (r.spans.scores >= config.entity_threshold)[r.pairs].all(axis=1)
-            found, _ = decode_relations(
-                r.logits[kept], r.pairs[kept], r.spans, extractor.schema, config.relation_calibration, float(threshold)
-            )
-            predicted += len(found)
-            hits += sum((r.place[h], r.place[t], label) in r.stated for h, t, label in found.tolist())
-        f1.append((200 * hits / (predicted + gold) + f1_given) / 2)
+        _, hits = _triples(readings, extractor, config, float(threshold))
+        f1.append((200 * hits.sum() / (len(hits) + gold) + f1_given) / 2)
     return _middle_of_best(np.array(f1))
+
+
+def _triples(
+    readings: list[_Reading], extractor: Extractor, config: ExtractorConfig, threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of the relations found with a threshold, and whether they and their entities are right: shape (found,)."""
+    scores, right = [np.zeros(0)], [np.zeros(0, dtype=bool)]
+    for r in readings:
+        kept = (r.spans.scores >= config.entity_threshold)[r.pairs].all(axis=1)
+        found, score = decode_relations(
+            r.logits[kept], r.pairs[kept], r.spans, extractor.schema, config.relation_calibration, threshold
+        )
+        scores.append(score)
+        right.append(
+            np.array([(r.place[h], r.place[t], label) in r.stated for h, t, label in found.tolist()], dtype=bool)
+        )
+    return np.concatenate(scores), np.concatenate(right)
 
 
 def _middle_of_best(f1: np.ndarray) -> float:

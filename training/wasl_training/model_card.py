@@ -69,7 +69,8 @@ Started from `{base}`. Trained on {len(trained_on)} documents: {", ".join(traine
 {_figures(trained.dev, dev)}
 Scores are probabilities after calibration (slope and shift: entities {extractor.entity_calibration.slope},
 {extractor.entity_calibration.shift}; relations {extractor.relation_calibration.slope},
-{extractor.relation_calibration.shift}). Relations are returned from {extractor.relation_threshold} on.
+{extractor.relation_calibration.shift}; of a relation with both its entities
+{extractor.triple_calibration.slope}, {extractor.triple_calibration.shift}). Relations are returned from {extractor.relation_threshold} on.
 
 ## Limits
 

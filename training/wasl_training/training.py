@@ -230,6 +230,7 @@ def _extractor_config(schema: Schema, start: Start, config: TrainingConfig, know
         plain,
         entity_calibration=old.entity_calibration,
         relation_calibration=old.relation_calibration,
+        triple_calibration=old.triple_calibration,
         entity_threshold=old.entity_threshold,
         relation_threshold=old.relation_threshold,
     )
