@@ -10,7 +10,8 @@ from tokenizers import Tokenizer
 
 import wasl
 from wasl.document import Document, Entity
-from wasl.encoding import TextEncoder
+from wasl.encoding import TextEncoder, Window
+from wasl.pretrained import EMBEDDED_FOLDER
 from wasl.schema import Schema
 from wasl_training import TrainingConfig
 from wasl_training.examples import Collator, Example, WindowDataset
@@ -91,3 +92,42 @@ def test_hidden_words(articles: wasl.Corpus, text_encoder: TextEncoder) -> None:
             for word in set(before.link_words[changed[before.link_pieces]].tolist()):
                 assert changed[before.link_pieces[before.link_words == word]].all()  # whole words
     assert 0.25 < hidden / words < 0.35
+
+
+@pytest.mark.parametrize(  # of the small vocabulary few pieces are made of others
+    ("folder", "least", "most"), [("wordpiece_encoder", 0.02, 0.3), (EMBEDDED_FOLDER, 0.2, 0.3)]
+)
+def test_cut_pieces(
+    articles: wasl.Corpus, folder: str | Path, least: float, most: float, request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue(folder) if isinstance(folder, str) else folder
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+    def examples(cut: float, most_pieces: int) -> list[Example]:
+        config = TrainingConfig(cut=cut, glue=0, unglue=0)
+        encoder = TextEncoder(tokenizer, max_pieces=64)
+        dataset = WindowDataset(articles.documents, articles.schema, encoder, config, most_pieces)
+        return [dataset[i] for i in range(len(dataset))]
+
+    def spelt(window: Window) -> dict[int, str]:
+        """The pieces of each word, put together again."""
+        found: dict[int, str] = {}
+        for word, piece in zip(window.link_words.tolist(), window.link_pieces.tolist(), strict=True):
+            token = tokenizer.id_to_token(int(window.pieces[piece]))
+            found[word] = found.get(word, "") + token.removeprefix("##")
+        return found
+
+    words = cut = 0
+    for plain, other, crowded in zip(examples(0, 512), examples(0.3, 512), examples(1, 66), strict=True):
+        assert (plain.aligned.spans == other.aligned.spans).all()
+        for before, after, full in zip(
+            plain.encoded.windows, other.encoded.windows, crowded.encoded.windows, strict=True
+        ):
+            assert spelt(before) == spelt(after) == spelt(full)
+            assert before.own == after.own
+            assert before.pieces[[0, -1]].tolist() == after.pieces[[0, -1]].tolist()
+            assert len(full.pieces) <= 66
+            number = np.bincount(before.link_words), np.bincount(after.link_words)
+            words += int((number[0] > 0).sum())
+            cut += int((number[0] < number[1]).sum())
+    assert least < cut / words < most

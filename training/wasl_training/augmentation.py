@@ -7,6 +7,9 @@ alif falls after ل: ل + الصين is written للصين.
 Words are hidden from the encoder (word dropout; Iyyer et al. 2015, doi 10.3115/v1/P15-1162), so that it reads a name
 from what stands around it too.
 
+Pieces are cut into smaller ones that the tokenizer knows too (subword regularisation; Kudo 2018, arXiv 1804.10959), so
+that a name is also seen in the pieces that rarer names are made of.
+
 Mentions are replaced by others of the same label (Dai and Adel 2020, arXiv 2010.11683), so that what stands around a
 name is learnt beside the name.
 """
@@ -19,13 +22,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from wasl.document import Document, Entity, Relation
-from wasl.encoding import PROCLITIC_LETTERS, Encoded
+from wasl.encoding import PROCLITIC_LETTERS, Encoded, Window
 from wasl.text import ARABIC, TATWEEL
 
 # How often each proclitic stands before an entity in Arabic news, roughly.
 _PROCLITICS, _WEIGHTS = ("و", "ل", "ب", "ف", "ك", "ول", "وب"), (50, 25, 12, 3, 2, 5, 3)
+WORD_START = "▁"  # of SentencePiece: a piece of its own, but not of a word that has letters
 _ARABIC_LETTER = re.compile(f"[{ARABIC}]")
 
 
@@ -45,6 +50,66 @@ def hide_words(encoded: Encoded, random_: random.Random, share: float, mask: int
         pieces[window.link_pieces[hidden[window.link_words]]] = mask
         windows.append(replace(window, pieces=pieces))
     return replace(encoded, windows=windows)
+
+
+class PieceCutter:
+    """Cuts pieces in two.
+
+    Args:
+        tokenizer: whose pieces they are.
+        most_pieces: in a window; where it has so many, no more are cut.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, most_pieces: int) -> None:
+        self.most_pieces = most_pieces
+        vocabulary = tokenizer.get_vocab()
+        special = set(tokenizer.get_added_tokens_decoder())
+        inner = getattr(tokenizer.model, "continuing_subword_prefix", None) or ""  # "##" of WordPiece
+        self.halves: dict[int, list[tuple[int, int]]] = {}
+        for piece, id_ in vocabulary.items():
+            first = len(inner) if inner and piece.startswith(inner) else 0
+            cuts = [(piece[:at], inner + piece[at:]) for at in range(first + 1, len(piece))]
+            found = [
+                (vocabulary[a], vocabulary[b])
+                for a, b in cuts
+                if a in vocabulary and b in vocabulary and a != WORD_START
+            ]
+            if found and id_ not in special:
+                self.halves[id_] = found
+
+    def __call__(self, encoded: Encoded, random_: random.Random, share: float) -> Encoded:
+        """A copy in which the pieces of some words are cut, each at a place by chance.
+
+        Args:
+            encoded: the original.
+            random_: the source of chance.
+            share: chance for each word.
+        """
+        chosen = np.array([random_.random() < share for _ in range(len(encoded.words))])
+        return replace(encoded, windows=[self._cut(window, random_, chosen) for window in encoded.windows])
+
+    def _cut(self, window: Window, random_: random.Random, chosen: np.ndarray) -> Window:
+        pieces: list[int] = []
+        parts = np.ones(len(window.pieces), dtype=np.int64)
+        of_chosen = np.zeros(len(window.pieces), dtype=bool)
+        of_chosen[window.link_pieces[chosen[window.link_words]]] = True
+        room = self.most_pieces - len(window.pieces)
+        for i, piece in enumerate(window.pieces.tolist()):
+            if of_chosen[i] and room > 0 and piece in self.halves:
+                pieces += random_.choice(self.halves[piece])
+                parts[i] = 2
+                room -= 1
+            else:
+                pieces.append(piece)
+        first = np.cumsum(parts) - parts  # where each piece is now
+        links = parts[window.link_pieces]
+        within = np.arange(links.sum()) - np.repeat(np.cumsum(links) - links, links)
+        return replace(
+            window,
+            pieces=np.array(pieces, dtype=np.int64),
+            link_words=np.repeat(window.link_words, links),
+            link_pieces=np.repeat(first[window.link_pieces], links) + within,
+        )
 
 
 def vary_proclitics(document: Document, random_: random.Random, glue: float, unglue: float) -> Document:

@@ -59,10 +59,12 @@ class Auxiliary:
         if self.corpus.schema.containment and not self.joint:
             raise ArgumentError("an auxiliary corpus may not have nested entities")
 
-    def dataset(self, text_encoder: TextEncoder, config: TrainingConfig) -> WindowDataset:
+    def dataset(
+        self, text_encoder: TextEncoder, config: TrainingConfig, most_pieces: int | None = None
+    ) -> WindowDataset:
         """Its windows; proclitics are varied only where it is known where names start."""
         config = config if self.clitics or self.joint else replace(config, glue=0.0, unglue=0.0)
-        return WindowDataset(self.corpus.documents, self.corpus.schema, text_encoder, config)
+        return WindowDataset(self.corpus.documents, self.corpus.schema, text_encoder, config, most_pieces)
 
 
 class MixedBatches(Dataset[tuple[str, list[Example]]]):

@@ -44,6 +44,7 @@ class TrainingConfig:
         unglue: chance, 0 to 1, that a proclitic before an entity is taken off in training.
         swap: chance, 0 to 1, that an entity is replaced in training by another mention of its label.
         hide: chance, 0 to 1, that a word is hidden from the encoder in training.
+        cut: chance, 0 to 1, that a word's pieces are cut into smaller ones in training.
         dev_fraction: share of the documents kept for choosing epoch, calibration and thresholds, where no documents are
             named for it and there are at least `dev_from`.
         dev_from: fewest documents for a development part; below, nothing is kept back, and the last epoch is saved.
@@ -70,6 +71,7 @@ class TrainingConfig:
     unglue: float = 0.2
     swap: float = 0.0
     hide: float = 0.0
+    cut: float = 0.0
     dev_fraction: float = 0.1
     dev_from: int = 20
     seed: int = 0
@@ -84,7 +86,7 @@ class TrainingConfig:
                 raise ArgumentError(f"{name}={value}: must be 1 or more")
         if self.max_pieces < 32:
             raise ArgumentError(f"max_pieces={self.max_pieces}: a window needs at least 32 pieces")
-        for name in ("warmup", "glue", "unglue", "swap", "hide", "dev_fraction"):
+        for name in ("warmup", "glue", "unglue", "swap", "hide", "cut", "dev_fraction"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ArgumentError(f"{name}={getattr(self, name)}: must be between 0 and 1")
         if self.keep is not None and not 0 <= self.keep < 1:

@@ -20,7 +20,13 @@ from wasl.errors import Problem
 from wasl.network import collate
 from wasl.pairs import index_pairs
 from wasl.schema import Schema
-from wasl_training.augmentation import hide_words, mentions_by_label, replace_mentions, vary_proclitics
+from wasl_training.augmentation import (
+    PieceCutter,
+    hide_words,
+    mentions_by_label,
+    replace_mentions,
+    vary_proclitics,
+)
 from wasl_training.config import TrainingConfig
 from wasl_training.encoders import mask_token_id
 
@@ -41,6 +47,7 @@ class WindowDataset(Dataset[Example]):
         schema: the labels.
         text_encoder: makes the windows.
         config: how much is varied; None for no variation.
+        most_pieces: that the encoder can read at once; the most in a window of `text_encoder` where None.
 
     Raises:
         ModelError: words are to be hidden, and the tokenizer has no mask token.
@@ -51,7 +58,12 @@ class WindowDataset(Dataset[Example]):
     """
 
     def __init__(
-        self, documents: dict[str, Document], schema: Schema, text_encoder: TextEncoder, config: TrainingConfig | None
+        self,
+        documents: dict[str, Document],
+        schema: Schema,
+        text_encoder: TextEncoder,
+        config: TrainingConfig | None,
+        most_pieces: int | None = None,
     ) -> None:
         self.schema = schema
         self.text_encoder = text_encoder
@@ -61,6 +73,8 @@ class WindowDataset(Dataset[Example]):
         self.parts: list[Document] = []
         self.mentions = mentions_by_label(documents.values())
         self.mask = mask_token_id(text_encoder.tokenizer, "the encoder") if config is not None and config.hide else -1
+        cut = config is not None and config.cut
+        self.cutter = PieceCutter(text_encoder.tokenizer, most_pieces or text_encoder.max_pieces) if cut else None
         for id_, document in documents.items():
             encoded = text_encoder.encode(document.text, context=False)
             self.problems += align(document, encoded.words, schema, Path(f"{id_}.ann")).problems
@@ -77,6 +91,8 @@ class WindowDataset(Dataset[Example]):
                 part = replace_mentions(part, self.mentions, random_, self.config.swap)
             part = vary_proclitics(part, random_, self.config.glue, self.config.unglue)
         encoded = self.text_encoder.encode(part.text, context=False)
+        if self.config is not None and self.cutter is not None:
+            encoded = self.cutter(encoded, random_, self.config.cut)
         if self.config is not None and self.config.hide:
             encoded = hide_words(encoded, random_, self.config.hide, self.mask)
         return Example(encoded, align(part, encoded.words, self.schema))

@@ -111,7 +111,7 @@ def train(
     extractor, kept = begin(corpus.schema, start, config)
     network, text_encoder = extractor.network, extractor.text_encoder
     knows_all = _knows_all(corpus.schema, kept)
-    dataset = WindowDataset(documents, corpus.schema, text_encoder, config)
+    dataset = WindowDataset(documents, corpus.schema, text_encoder, config, start.limit)
     if dataset.problems and not skip_invalid:
         raise CorpusError(dataset.problems, SKIP_ADVICE)
     if not len(dataset):
@@ -126,7 +126,7 @@ def train(
     for name, one in (auxiliary or {}).items():
         known.update({f"{name}/{one.share}/{id_}": document for id_, document in one.corpus.documents.items()})
     identity = fingerprint(config, start, corpus.schema, known)
-    task, beside = _task(extractor, dataset, auxiliary or {}, config)
+    task, beside = _task(extractor, dataset, auxiliary or {}, config, start.limit)
     scored = {
         name: (beside.get(name, extractor), one.dev) for name, one in (auxiliary or {}).items() if one.dev is not None
     }
@@ -183,7 +183,11 @@ def keep_weights(network: Network, begun: Mapping[str, Tensor], share: float) ->
 
 
 def _task(
-    extractor: Extractor, dataset: WindowDataset, auxiliary: Mapping[str, Auxiliary], config: TrainingConfig
+    extractor: Extractor,
+    dataset: WindowDataset,
+    auxiliary: Mapping[str, Auxiliary],
+    config: TrainingConfig,
+    most_pieces: int,
 ) -> tuple[Task, dict[str, Extractor]]:
     """What is trained, and an extractor for each auxiliary corpus."""
     pad = pad_id(extractor.text_encoder.tokenizer)
@@ -193,7 +197,8 @@ def _task(
     if not auxiliary:
         return Task(joint, dataset, collate, size), {}
     loss = MixedLoss(joint, auxiliary)
-    datasets = {MAIN: dataset, **{n: one.dataset(extractor.text_encoder, config) for n, one in auxiliary.items()}}
+    others = {n: one.dataset(extractor.text_encoder, config, most_pieces) for n, one in auxiliary.items()}
+    datasets = {MAIN: dataset, **others}
     shares = {MAIN: 1.0, **{n: one.share for n, one in auxiliary.items()}}
     collators = {MAIN: collate, **{n: Collator(one.corpus.schema, pad) for n, one in auxiliary.items()}}
     beside = {name: loss.extractor(name, auxiliary[name].corpus.schema, extractor) for name in loss.heads}
