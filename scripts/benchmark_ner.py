@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--max-pieces", type=int, default=128, help="in a window")
     parser.add_argument("--hide", type=float, default=0.1, help="chance that a word is hidden in training")
+    parser.add_argument("--perturb", type=float, default=0.0, help="length of the adversarial step (TrainingConfig)")
     parser.add_argument("--models", type=int, default=3, help="models whose weights are averaged")
     parser.add_argument("--seed", type=int, default=0, help="of the first of them")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
@@ -53,8 +54,8 @@ def main() -> None:
     # Words keep their proclitics in these corpora, so none are glued on or taken off.
     config = TrainingConfig(
         epochs=options.epochs, encoder_rate=options.learning_rate, head_rate=options.head_learning_rate, keep=0,
-        batch_size=options.batch_size, seed=options.seed, max_pieces=options.max_pieces, hide=options.hide, glue=0,
-        unglue=0,
+        batch_size=options.batch_size, seed=options.seed, max_pieces=options.max_pieces, hide=options.hide,
+        perturb=options.perturb, glue=0, unglue=0,
     )  # fmt: skip
     training, dev = read_conll(options.train), read_conll(options.dev) if options.dev else []
     test = read_conll(options.test)

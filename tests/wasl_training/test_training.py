@@ -19,6 +19,7 @@ from wasl.schema import Schema
 from wasl_training import TrainingConfig, evaluate, train
 from wasl_training.config import FROM_ENCODER, FROM_EXTRACTOR
 from wasl_training.encoders import load_start
+from wasl_training.loss import JointLoss
 from wasl_training.trainer import CHECKPOINTS, Epoch, Progress, last_checkpoint
 from wasl_training.training import choose_dev
 
@@ -190,6 +191,38 @@ def test_what_is_not_set_follows_from_the_start() -> None:
     assert TrainingConfig(keep=0.3).resolved(45, False).keep == 0  # there is nothing to keep
 
 
+def test_a_perturbed_pass_loses_more_and_is_undone(
+    articles: wasl.Corpus, model_folder: Path, quick: TrainingConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[float] = []
+    forward = JointLoss.forward
+
+    def record(self: JointLoss, **batch: Any) -> dict[str, torch.Tensor]:
+        for module in self.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        parts = forward(self, **batch)
+        passes.append(parts["loss"].item())
+        return parts
+
+    monkeypatch.setattr(JointLoss, "forward", record)
+    still = replace(quick, epochs=1, encoder_rate=0.0, head_rate=0.0, weight_decay=0.0, perturb=0.1)
+    trained = train(articles, encoder=model_folder, dev=[], config=still)
+    clean, perturbed = passes[::2], passes[1::2]
+    assert len(clean) == len(perturbed) > 3
+    assert all(one < other for one, other in zip(clean, perturbed, strict=True))
+    assert trained.epochs[0].loss == pytest.approx(sum(clean) / len(clean))  # as without it
+    start = load_start(str(model_folder)).encoder.get_input_embeddings().weight
+    assert torch.equal(trained.extractor.network.encoder.get_input_embeddings().weight, start)
+
+    passes.clear()
+    alone, beside = (
+        train(articles.select(["001"]), encoder=model_folder, dev=[], config=replace(quick, perturb=perturb))
+        for perturb in (0.0, 0.1)
+    )
+    assert not equal(alone.extractor, beside.extractor)  # its gradient counts
+
+
 def test_a_share_of_the_starts_weights_is_kept(
     articles: wasl.Corpus, model_folder: Path, quick: TrainingConfig
 ) -> None:
@@ -290,7 +323,15 @@ def test_development_documents(articles: wasl.Corpus) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"epochs": 0}, {"batch_size": 0}, {"max_pieces": 8}, {"glue": 2.0}, {"encoder_rate": 3.0}, {"precision": "fp8"}],
+    [
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"max_pieces": 8},
+        {"glue": 2.0},
+        {"encoder_rate": 3.0},
+        {"perturb": -1.0},
+        {"precision": "fp8"},
+    ],
 )
 def test_settings_are_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match=next(iter(wrong))):

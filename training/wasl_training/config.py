@@ -45,6 +45,8 @@ class TrainingConfig:
         swap: chance, 0 to 1, that an entity is replaced in training by another mention of its label.
         hide: chance, 0 to 1, that a word is hidden from the encoder in training.
         cut: chance, 0 to 1, that a word's pieces are cut into smaller ones in training.
+        perturb: length (L2, over a batch) by which piece embeddings are moved against the loss for a second pass of
+            each step; 0 for none. See `wasl_training.trainer`. It doubles the time.
         dev_fraction: share of the documents kept for choosing epoch, calibration and thresholds, where no documents are
             named for it and there are at least `dev_from`.
         dev_from: fewest documents for a development part; below, nothing is kept back, and the last epoch is saved.
@@ -72,6 +74,7 @@ class TrainingConfig:
     swap: float = 0.0
     hide: float = 0.0
     cut: float = 0.0
+    perturb: float = 0.0
     dev_fraction: float = 0.1
     dev_from: int = 20
     seed: int = 0
@@ -89,6 +92,8 @@ class TrainingConfig:
         for name in ("warmup", "glue", "unglue", "swap", "hide", "cut", "dev_fraction"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ArgumentError(f"{name}={getattr(self, name)}: must be between 0 and 1")
+        if self.perturb < 0:
+            raise ArgumentError(f"perturb={self.perturb}: must be 0 or more")
         if self.keep is not None and not 0 <= self.keep < 1:
             raise ArgumentError(f"keep={self.keep}: must be at least 0 and below 1")
         for name in ("encoder_rate", "head_rate"):

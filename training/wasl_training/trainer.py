@@ -1,4 +1,8 @@
-"""One run of the Hugging Face Trainer: learning rates, epochs, the best weights, checkpoints."""
+"""One run of the Hugging Face Trainer: learning rates, epochs, the best weights, checkpoints.
+
+A step may have a second pass in which the embeddings of its pieces are moved in the direction that raises the loss most
+(adversarial training; Miyato et al. 2017, arXiv 1605.07725, equation 5); the gradients of both passes are added.
+"""
 
 from __future__ import annotations
 
@@ -171,6 +175,8 @@ class Run:
             callbacks=[callback],
         )
         trainer.rates = (self.config.encoder_rate or 0.0, self.config.head_rate or 0.0, self.config.weight_decay)
+        trainer.perturb = self.config.perturb
+        trainer.embeddings = self.extractor.network.encoder.get_input_embeddings().weight  # type: ignore[operator]
         self.main_process = trainer.is_world_process_zero()
         callback.losses = trainer.losses
         steps = self.count * len(trainer.get_train_dataloader())
@@ -260,10 +266,26 @@ class RecordingTrainer(Trainer):  # type: ignore[misc]
 
 
 class _JointTrainer(RecordingTrainer):
-    """With two learning rates: that of the encoder and that of the heads."""
+    """With two learning rates: that of the encoder and that of the heads; and with a second, perturbed pass."""
 
     rates: tuple[float, float, float] = (2e-4, 1e-3, 0.01)
+    perturb: float = 0.0
+    embeddings: nn.Parameter
     optimizer: torch.optim.Optimizer | None
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
+        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        gradient = self.embeddings.grad  # of this step alone: it has one batch
+        if not self.perturb or gradient is None or not (length := gradient.norm()):
+            return loss
+        before = self.embeddings.detach().clone()
+        with torch.no_grad():
+            self.embeddings.add_(gradient, alpha=self.perturb / float(length))
+        super().training_step(model, inputs, num_items_in_batch)
+        with torch.no_grad():
+            self.embeddings.copy_(before)
+        self.losses.pop()  # the epoch's table is of the first passes
+        return loss
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is not None:
