@@ -71,7 +71,7 @@ class Stages:
 
     Args:
         recipe: see `embedded.toml`.
-        beside: folder of the recipe, which packed annotations are relative to.
+        beside: folder of the recipe, which packed annotations and `folders` are relative to.
         data: folder that all its other files are relative to.
         output: a folder for each stage goes here.
         encoder: what stages that name no other start from.
@@ -87,6 +87,8 @@ class Stages:
         self.also = [wasl.read_corpus(data / name) for name in recipe.get("also", ())]
         self.auxiliary = read_auxiliary(recipe.get("corpora", {}), data)
         self.dev = choose_dev(self.corpus, None, TrainingConfig(seed=seed))  # the same in every stage
+        for name, folder in recipe.get("folders", {}).items():
+            self.auxiliary[name] = Auxiliary(wasl.read_corpus(beside / folder), joint=True)
         self.held_out: list[Document] = []
         for name, one in recipe.get("referenced", {}).items():
             texts = [data / text for text in one["texts"]]

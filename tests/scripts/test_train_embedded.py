@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import wasl
+from wasl.corpus import SCHEMA_FILE, write_document
 
 HELD_OUT = "هذا النص محجوز لا يقرؤه أحد قبل القياس الأخير."
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -24,6 +25,9 @@ dev_tail = 0.2
 [corpora.split]
 file = "split.conll"
 clitics = true
+
+[folders]
+invented = "invented"
 
 [referenced.packed]
 file = "packed.jsonl"
@@ -54,7 +58,7 @@ batch_size = 8
 [[stages]]
 name = "joint"
 start = "names"
-beside = { packed = 1.0 }
+beside = { packed = 1.0, invented = 1.0 }
 epochs = 2
 encoder_rate = 3e-3
 head_rate = 3e-3
@@ -134,6 +138,10 @@ def test_all_stages(articles: wasl.Corpus, data: Path, sentencepiece_encoder: Pa
     hash_ = sha256(HELD_OUT.encode()).hexdigest()[:16]
     held_out = {"id": "5", "sha256": hash_, "entities": [], "relations": []}
     (tmp_path / "held-out.jsonl").write_text(json.dumps(held_out) + "\n", encoding="utf-8")
+    invented = tmp_path / "invented"  # beside the recipe, not among the data
+    invented.mkdir()
+    (invented / SCHEMA_FILE).write_text(articles.schema.source, encoding="utf-8")
+    write_document(articles.documents["001"], invented, "one")
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(RECIPE, encoding="utf-8")
     output = tmp_path / "out"
