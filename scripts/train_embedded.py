@@ -131,11 +131,11 @@ class Stages:
         for name, share in settings.pop("beside", {}).items():
             one = self.auxiliary.get(name) or Auxiliary(wasl.read_corpus(self.output / name), joint=True)
             beside[name] = replace(one, share=share, relations=name not in entities_only)
+        config = TrainingConfig(**{"keep": 0.0, "hide": 0.0, "export": False, **settings})
         with TrainingTable() as progress:
             trained = train(
-                self.corpus, output, encoder=start, also=self.also, auxiliary=beside, dev=self.dev,
-                config=TrainingConfig(keep=0.0, export=False, **settings), resume=True, progress=progress,
-                command=f"python scripts/train_embedded.py (stage {output.name})",
+                self.corpus, output, encoder=start, also=self.also, auxiliary=beside, dev=self.dev, config=config,
+                resume=True, progress=progress, command=f"python scripts/train_embedded.py (stage {output.name})",
             )  # fmt: skip
         if trained.epochs:
             write_log(output.with_suffix(".json"), [asdict(epoch) for epoch in trained.epochs])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ import wasl
 from wasl.config import Calibration
 from wasl.corpus import Corpus
 from wasl.document import Document, Entity
+from wasl.encoding import Encoded
 from wasl.errors import ArgumentError, CorpusError, ModelError
 from wasl.schema import Schema
 from wasl_training import TrainingConfig, evaluate, train
-from wasl_training.config import FROM_ENCODER, FROM_EXTRACTOR
+from wasl_training.augmentation import hide_words
+from wasl_training.config import FOR_KNOWN_LABELS, FOR_NEW_LABELS, FROM_ENCODER
 from wasl_training.encoders import load_start
 from wasl_training.loss import JointLoss
 from wasl_training.trainer import CHECKPOINTS, Epoch, Progress, last_checkpoint
@@ -180,15 +183,46 @@ def test_proclitics_are_set_apart_as_the_start_has_it(
 
 
 def test_what_is_not_set_follows_from_the_start() -> None:
-    """Epochs and rates from whether the labels are known, the batch from the size of the corpus."""
-    fresh, known = (TrainingConfig().resolved(45, knows) for knows in (False, True))
-    assert (fresh.epochs, fresh.encoder_rate, fresh.head_rate, fresh.keep) == tuple(vars(FROM_ENCODER).values())
-    assert (known.epochs, known.encoder_rate, known.head_rate, known.keep) == tuple(vars(FROM_EXTRACTOR).values())
-    assert [TrainingConfig().resolved(n, False).batch_size for n in (45, 200, 700)] == [2, 4, 8]
-    given = TrainingConfig(epochs=3, batch_size=1, encoder_rate=0.0, head_rate=0.5).resolved(700, True)
-    assert (given.epochs, given.batch_size, given.encoder_rate, given.head_rate) == (3, 1, 0.0, 0.5)
-    assert TrainingConfig(keep=0.3).resolved(45, True).keep == 0.3
-    assert TrainingConfig(keep=0.3).resolved(45, False).keep == 0  # there is nothing to keep
+    """Epochs, rates and hidden words from whether the labels are known, the batch from the size of the corpus."""
+    starts = {FROM_ENCODER: (False, False), FOR_NEW_LABELS: (False, True), FOR_KNOWN_LABELS: (True, True)}
+    for defaults, start in starts.items():
+        resolved = TrainingConfig().resolved(*start)
+        assert {name: getattr(resolved, name) for name in vars(defaults)} == vars(defaults)
+    assert [TrainingConfig().windows_in_step(n) for n in (45, 200, 700)] == [2, 4, 8]
+    assert TrainingConfig(batch_size=1).windows_in_step(700) == 1
+    set_ = {"epochs": 3, "encoder_rate": 0.0, "head_rate": 0.5, "keep": 0.3, "hide": 0.0}
+    given = TrainingConfig(**set_).resolved(True, True)
+    assert {name: getattr(given, name) for name in set_} == set_
+    assert TrainingConfig(hide=0.0).resolved(False, True).hide == 0
+    assert TrainingConfig(keep=0.3).resolved(False, True).keep == 0  # there is nothing to keep
+
+
+def test_words_are_hidden_for_new_labels_of_an_extractor(
+    articles: wasl.Corpus,
+    wordpiece_encoder: Path,
+    model_folder: Path,
+    quick: TrainingConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hidden: list[float] = []
+
+    def record(encoded: Encoded, random_: random.Random, share: float, mask: int) -> Encoded:
+        hidden.append(share)
+        return hide_words(encoded, random_, share, mask)
+
+    monkeypatch.setattr("wasl_training.examples.hide_words", record)
+    document = Document("هواوي في الصين", (Entity("T1", "THING", 0, 5, "هواوي"),))
+    others = Corpus(Schema.parse("[entities]\nTHING\n"), {"x": document})
+    once = replace(quick, epochs=1)
+    train(others, encoder=wordpiece_encoder, config=once)
+    train(articles.select(["001"]), encoder=model_folder, config=once)
+    assert not hidden
+    train(others, encoder=model_folder, config=once)
+    assert hidden == [0.1]
+    hidden.clear()
+    monkeypatch.setattr("wasl_training.training.has_mask_token", lambda tokenizer: False)
+    train(others, encoder=model_folder, config=once)
+    assert not hidden
 
 
 def test_a_perturbed_pass_loses_more_and_is_undone(

@@ -15,10 +15,13 @@ class Defaults:
     encoder_rate: float
     head_rate: float
     keep: float
+    hide: float
 
 
-# What was found best on news (docs/experiments.md): a trained extractor is only nudged, or it forgets what it knows.
-FROM_ENCODER, FROM_EXTRACTOR = Defaults(10, 2e-4, 1e-3, 0.0), Defaults(5, 2e-5, 1e-4, 0.75)
+# What was found best on news (docs/experiments.md). An extractor that knows all labels is only nudged, or it forgets;
+# words are hidden where the encoder has read names before, or it learns too little of a few articles.
+FROM_ENCODER, FOR_NEW_LABELS = Defaults(10, 2e-4, 1e-3, 0.0, 0.0), Defaults(10, 2e-4, 1e-3, 0.0, 0.1)
+FOR_KNOWN_LABELS = Defaults(5, 2e-5, 1e-4, 0.75, 0.0)
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
@@ -27,7 +30,7 @@ class TrainingConfig:
     """Settings of `train`.
 
     Attributes:
-        epochs: passes over the training documents; where None, 10 from a bare encoder and 5 from an extractor.
+        epochs: passes over the training documents; where None, 10, or 5 from an extractor that knows all labels.
         batch_size: windows in a step; where None, 2 for a few articles, rising to 8 where an epoch has 400 windows.
         max_pieces: most pieces in a window.
         split_proclitics: whether proclitics are set apart before the tokenizer (`wasl.proclitics`); where None, as the
@@ -43,7 +46,8 @@ class TrainingConfig:
         glue: chance, 0 to 1, that a proclitic is glued onto an entity in training, anew in every epoch.
         unglue: chance, 0 to 1, that a proclitic before an entity is taken off in training.
         swap: chance, 0 to 1, that an entity is replaced in training by another mention of its label.
-        hide: chance, 0 to 1, that a word is hidden from the encoder in training.
+        hide: chance, 0 to 1, that a word is hidden from the encoder in training; where None, 0.1 from an extractor that
+            does not know all labels and whose tokenizer has a mask token, else 0.
         cut: chance, 0 to 1, that a word's pieces are cut into smaller ones in training.
         perturb: length (L2, over a batch) by which piece embeddings are moved against the loss for a second pass of
             each step; 0 for none. See `wasl_training.trainer`. It doubles the time.
@@ -72,7 +76,7 @@ class TrainingConfig:
     glue: float = 0.1
     unglue: float = 0.2
     swap: float = 0.0
-    hide: float = 0.0
+    hide: float | None = None
     cut: float = 0.0
     perturb: float = 0.0
     dev_fraction: float = 0.1
@@ -90,7 +94,7 @@ class TrainingConfig:
         if self.max_pieces < 32:
             raise ArgumentError(f"max_pieces={self.max_pieces}: a window needs at least 32 pieces")
         for name in ("warmup", "glue", "unglue", "swap", "hide", "cut", "dev_fraction"):
-            if not 0 <= getattr(self, name) <= 1:
+            if not 0 <= (getattr(self, name) or 0.0) <= 1:
                 raise ArgumentError(f"{name}={getattr(self, name)}: must be between 0 and 1")
         if self.perturb < 0:
             raise ArgumentError(f"perturb={self.perturb}: must be 0 or more")
@@ -107,19 +111,19 @@ class TrainingConfig:
         """The batch size for an epoch of so many windows."""
         return self.batch_size or (8 if windows >= 400 else 4 if windows >= 150 else 2)
 
-    def resolved(self, windows: int, knows_all: bool) -> TrainingConfig:
-        """The settings with every None decided.
+    def resolved(self, knows_all: bool, can_hide: bool) -> TrainingConfig:
+        """The settings with all decided that follows from the start; the batch size may still be None.
 
         Args:
-            windows: windows in an epoch.
             knows_all: whether it starts from an extractor that knows all labels of the schema.
+            can_hide: whether it starts from an extractor at all, whose tokenizer has a mask token.
         """
-        defaults = FROM_EXTRACTOR if knows_all else FROM_ENCODER
+        defaults = FOR_KNOWN_LABELS if knows_all else FOR_NEW_LABELS if can_hide else FROM_ENCODER
         return replace(
             self,
             epochs=self.epochs or defaults.epochs,
-            batch_size=self.windows_in_step(windows),
             encoder_rate=defaults.encoder_rate if self.encoder_rate is None else self.encoder_rate,
             head_rate=defaults.head_rate if self.head_rate is None else self.head_rate,
             keep=(defaults.keep if self.keep is None else self.keep) if knows_all else 0.0,
+            hide=defaults.hide if self.hide is None else self.hide,
         )

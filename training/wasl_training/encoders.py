@@ -93,6 +93,10 @@ def load_start(name: str | Path) -> Start:
     return Start(encoder, plain, tokenizer, piece_limit(encoder), None, str(name), _digest(folder))
 
 
+def has_mask_token(tokenizer: Tokenizer) -> bool:
+    return any(tokenizer.token_to_id(token) is not None for token in MASK_TOKENS)
+
+
 def mask_token_id(tokenizer: Tokenizer, name: str) -> int:
     """The id of a tokenizer's mask token.
 

@@ -24,7 +24,7 @@ from wasl.torch_engine import torch_extractor
 from wasl_training.auxiliary import MAIN, Auxiliary, MixedBatches, MixedCollator, MixedLoss
 from wasl_training.calibration import calibrate
 from wasl_training.config import TrainingConfig
-from wasl_training.encoders import Start, load_start
+from wasl_training.encoders import Start, has_mask_token, load_start
 from wasl_training.evaluation import check_same_rules, evaluate
 from wasl_training.examples import Collator, WindowDataset
 from wasl_training.export import export
@@ -110,14 +110,15 @@ def train(
 
     extractor, kept = begin(corpus.schema, start, config)
     network, text_encoder = extractor.network, extractor.text_encoder
-    knows_all = _knows_all(corpus.schema, kept)
+    can_hide = start.extractor is not None and has_mask_token(start.tokenizer)
+    config = config.resolved(_knows_all(corpus.schema, kept), can_hide)
     dataset = WindowDataset(documents, corpus.schema, text_encoder, config, start.limit)
     if dataset.problems and not skip_invalid:
         raise CorpusError(dataset.problems, SKIP_ADVICE)
     if not len(dataset):
         raise CorpusError([Problem("empty corpus", "no words to train on", folder or Path("."))])
 
-    config = config.resolved(len(dataset), knows_all)
+    config = replace(config, batch_size=config.windows_in_step(len(dataset)))
     begun = copy.deepcopy(network.state_dict()) if config.keep else {}
     for one in (auxiliary or {}).values():
         if one.joint:
