@@ -102,14 +102,18 @@ class TorchEngine(Engine):
 
 def read_weights(file: Path) -> dict[str, torch.Tensor]:
     """Weights in fp32. Those of 8 bits have their scales beside them, as `NAME.scale`: products are transposed, with a
-    scale for each output, as ONNX Runtime reads them; embeddings have one for each row.
+    scale for each output, as ONNX Runtime reads them; embeddings have one for each row. Where a product has
+    `NAME.sizes`, by so much its graph makes each input smaller, and the weights stand there multiplied by it.
     """
     stored = load_file(file)
     weights = {name: value.float() for name, value in stored.items()}
     for name in [name for name, value in stored.items() if value.dtype == torch.int8]:
         scale = weights.pop(f"{name}.scale")
         scaled = weights[name] * scale
-        weights[name] = scaled if scale.ndim == 2 else scaled.T.contiguous()
+        if scale.ndim == 1:
+            scaled = scaled.T.contiguous()
+        sizes = weights.pop(f"{name}.sizes", None)
+        weights[name] = scaled if sizes is None else scaled / sizes
     return weights
 
 

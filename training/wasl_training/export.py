@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,8 +18,9 @@ import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from transformers import AttentionInterface
 
-from wasl.encoding import LETTERS
+from wasl.encoding import LETTERS, TextEncoder
 from wasl.errors import ArgumentError
 from wasl.extractor import WEIGHTS, Extractor
 from wasl.network import Network
@@ -28,6 +30,9 @@ from wasl.pretrained import GRAPHS
 OPSET = 20
 PRECISIONS = ("int8", "fp32")
 QUANTISED = ["MatMul", "Gemm"]
+WINDOWS = 8  # of chance pieces, to see how large inputs of layers grow
+LARGEST = 4.0  # times the median input, as large as an input may be where it is quantised
+UNMASKED = "wasl_unmasked"  # what transformers knows the attention of graphs by
 INT8 = "_quantized"  # what the quantiser appends to a weight's name; its scales end in "_scale"
 
 
@@ -53,21 +58,21 @@ class _Pairs(nn.Module):
         return self.network.score_pairs(vectors, PairIndex(*index))
 
 
-class _RowScaled(nn.Module):
-    """A linear layer that brings each row of its input to the same size first, and its output back.
+class _Smoothed(nn.Module):
+    """A linear layer some of whose inputs are made smaller, and their weights larger by as much.
 
-    A few tokens have activations of a hundred times those of others. Quantised with one scale for all rows, the others
-    would have only a few steps left: this is one scale a row, in ordinary operations (docs/experiments.md).
+    A few inputs reach twenty times what the others do, in a few tokens. Quantised with one scale, the others would have
+    only a few steps left (Xiao et al. 2023, arXiv 2211.10438; docs/experiments.md).
     """
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear, sizes: Tensor) -> None:
         super().__init__()
         self.linear = linear
+        linear.weight.data = linear.weight.data * sizes
+        self.register_buffer("smaller", 1 / sizes)
 
     def forward(self, x: Tensor) -> Tensor:
-        size = x.abs().amax(dim=-1, keepdim=True) + 1e-6
-        scaled = nn.functional.linear(x / size, self.linear.weight) * size
-        return scaled if self.linear.bias is None else scaled + self.linear.bias
+        return self.linear(x * self.smaller)  # type: ignore[operator]
 
 
 class _ByteEmbedding(nn.Module):
@@ -89,14 +94,74 @@ def _byte_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
     return torch.round(weight / scale).to(torch.int8), scale
 
 
-def _prepare(encoder: nn.Module) -> None:
-    """Make an encoder ready to be quantised: its embeddings are, here; feed-forward layers scale their rows."""
-    for module in list(encoder.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, nn.Linear) and child.in_features != child.out_features:
-                setattr(module, name, _RowScaled(child))
-            elif isinstance(child, nn.Embedding):
-                setattr(module, name, _ByteEmbedding(child))
+def _prepare(encoder: nn.Module, windows: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Make an encoder ready to be quantised: its embeddings are, here; feed-forward layers are smoothed.
+
+    Args:
+        encoder: is changed.
+        windows: piece ids to see the size of inputs on, each of shape (1, pieces).
+
+    Returns:
+        by name of a weight, by what each of its inputs was made smaller, shape (inputs,).
+    """
+    layers = {n: m for n, m in encoder.named_modules() if isinstance(m, nn.Linear) and m.in_features != m.out_features}
+    largest = {name: torch.zeros(layer.in_features) for name, layer in layers.items()}
+
+    def watch(name: str) -> Callable[..., None]:
+        def look(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            largest[name] = torch.maximum(largest[name], inputs[0].flatten(0, -2).abs().amax(dim=0))
+
+        return look
+
+    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]
+    with torch.no_grad():
+        for window in windows:
+            encoder(input_ids=window, attention_mask=None)
+    for hook in hooks:
+        hook.remove()
+    sizes = {name: (of / (LARGEST * of.median()).clamp(min=1e-6)).clamp(1, 64) for name, of in largest.items()}
+    for parent in list(encoder.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.Embedding):
+                setattr(parent, name, _ByteEmbedding(child))
+    for name, layer in layers.items():
+        encoder.set_submodule(name, _Smoothed(layer, sizes[name]))
+    return {f"{name}.weight": size for name, size in sizes.items()}
+
+
+def _windows(text_encoder: TextEncoder) -> list[Tensor]:
+    """Windows of pieces by chance, each of shape (1, pieces).
+
+    Inputs of layers grow as large on them as on texts (docs/experiments.md), and no texts are at hand.
+    """
+    tokenizer, ends = text_encoder.tokenizer, (text_encoder.prefix, text_encoder.suffix)
+    ids = np.setdiff1d(np.arange(tokenizer.get_vocab_size()), list(tokenizer.get_added_tokens_decoder()))
+    random_ = np.random.default_rng(0)
+    inner = [random_.choice(ids, text_encoder.max_pieces - sum(map(len, ends))) for _ in range(WINDOWS)]
+    return [torch.from_numpy(np.concatenate([ends[0], one, ends[1]]))[None] for one in inner]
+
+
+def _without_mask(module: nn.Module, *states: Tensor, **settings: object) -> tuple[Tensor, Tensor]:
+    """An encoder's own plain attention, less the mask, which hides nothing in a window by itself."""
+    query, key, value, _ = states
+    own = sys.modules[type(module).__module__].eager_attention_forward
+    return own(module, query, key, value, None, **settings)
+
+
+AttentionInterface.register(UNMASKED, _without_mask)
+
+
+def _use_plain_attention(encoder: nn.Module, window: Tensor) -> None:
+    """Have an encoder compute attention with plain products, which can be quantised, and unmasked where that is the
+    same: not in encoders whose layers look at a part of the window alone.
+    """
+    encoder.set_attn_implementation("eager")  # type: ignore[operator]
+    with torch.no_grad():
+        wanted = encoder(input_ids=window, attention_mask=None).last_hidden_state
+        encoder.set_attn_implementation(UNMASKED)  # type: ignore[operator]
+        found = encoder(input_ids=window, attention_mask=None).last_hidden_state
+    if not torch.allclose(found, wanted, atol=1e-4):
+        encoder.set_attn_implementation("eager")  # type: ignore[operator]
 
 
 def export(extractor: Extractor, folder: str | Path, precision: str = "int8", *, compact: bool = False) -> list[Path]:
@@ -121,10 +186,10 @@ def export(extractor: Extractor, folder: str | Path, precision: str = "int8", *,
     if compact and precision != "int8":
         raise ArgumentError("compact: only int8 graphs share their weights with training")
     network = copy.deepcopy(extractor.network).cpu().eval()
-    network.encoder.set_attn_implementation("eager")  # type: ignore[operator]  # plain products, which can be quantised
     folder = Path(folder)
-    if precision == "int8":
-        _prepare(network.encoder)
+    windows = _windows(extractor.text_encoder)
+    _use_plain_attention(network.encoder, windows[0])
+    sizes = _prepare(network.encoder, windows) if precision == "int8" else {}
     with TemporaryDirectory() as scratch:
         words, pairs = (Path(scratch) / graph for graph in GRAPHS)
         _export_words(network, words)
@@ -139,7 +204,8 @@ def export(extractor: Extractor, folder: str | Path, precision: str = "int8", *,
             words = small
         protos = [onnx.load(words), onnx.load(pairs)]
         if compact:
-            _share(protos[0], extractor.network.state_dict(), folder / f"{WEIGHTS}.part")
+            smoothed = {f"encoder.{name}": size for name, size in sizes.items()}
+            _share(protos[0], extractor.network.state_dict(), smoothed, folder / f"{WEIGHTS}.part")
         for name, proto in zip(GRAPHS, protos, strict=True):
             (folder / f"{name}.part").write_bytes(proto.SerializeToString(deterministic=True))
     names = [*[WEIGHTS] * compact, *GRAPHS]
@@ -150,7 +216,7 @@ def export(extractor: Extractor, folder: str | Path, precision: str = "int8", *,
     return [folder / name for name in names]
 
 
-def _share(graph: onnx.ModelProto, state: dict[str, Tensor], file: Path) -> None:
+def _share(graph: onnx.ModelProto, state: dict[str, Tensor], smoothed: dict[str, Tensor], file: Path) -> None:
     """Write a weights file in which a quantised graph's weights stand as they are, and have the graph read them there.
 
     Of a product's weights the graph holds the transpose, under a name of the exporter's: they are recognised by what is
@@ -170,12 +236,16 @@ def _share(graph: onnx.ModelProto, state: dict[str, Tensor], file: Path) -> None
             if not name.endswith(INT8) and torch.equal(_tensor(initializers[name]), rows):
                 tensors[key], tensors[f"{key}.scale"], places[name] = rows, scale, key
                 break
+        sizes = smoothed.get(key)
         for name in of_shape.get(tuple(weight.shape[::-1]), ()) if key not in tensors else ():
             if not name.endswith(INT8) or name in places:
                 continue
             columns, scale = (_tensor(initializers[n]) for n in (name, name.removesuffix(INT8) + "_scale"))
-            if _equal(columns[0] * scale, weight[:, 0], scale) and _equal(columns * scale, weight.T, scale):
+            wanted = weight if sizes is None else weight * sizes
+            if _equal(columns[0] * scale, wanted[:, 0], scale) and _equal(columns * scale, wanted.T, scale):
                 tensors[key], tensors[f"{key}.scale"], places[name] = columns, scale, key
+                if sizes is not None:
+                    tensors[f"{key}.sizes"] = sizes
                 break
         tensors.setdefault(key, weight.to(torch.float16).contiguous())
     save_file(tensors, file, metadata={"format": "pt"})
