@@ -54,3 +54,21 @@ def test_the_data_cards_tables_are_what_the_script_prints() -> None:
     assert len(rows) > 40
     for row in rows:
         assert row in card, row
+
+
+def test_the_invented_articles_are_as_their_data_card_says() -> None:
+    folder = ROOT / "annotations" / "invented"
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    found = validate(folder)
+    assert found.problems == ()
+    entities, relations = found.entities, found.relations
+    assert f"{entities.total():,} entities, {relations.total():,} relations" in card
+    for label, count in relations.items():
+        assert f"{count} `{label}`" in " ".join(card.split()), label
+    command = [sys.executable, "scripts/annotation_agreement.py", "annotations/invented/second-pass", "--passes",
+               "annotations/invented", "annotations/invented/second-pass"]  # fmt: skip
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    for f1, (first, second, agreed) in (("98.2", (252, 253, 248)), ("94.1", (107, 112, 103))):
+        assert f"| **all** | {first} | {second} | {agreed} | {f1} |" in printed
+        assert f"({first} and {second}, {agreed} agreed" in card
+        assert f1 in card
