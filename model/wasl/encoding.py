@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -48,7 +48,7 @@ class Words:
     def __len__(self) -> int:
         return len(self.spans)
 
-    @property
+    @cached_property
     def sentence_bounds(self) -> np.ndarray:
         """Shape (sentences with words, 2): first and last-plus-one word of each sentence."""
         cuts = np.flatnonzero(np.diff(self.sentence)) + 1
@@ -130,14 +130,22 @@ class TextEncoder:
         normal = [normalise(text[words.spans[a, 0] : words.spans[b - 1, 1]]) for a, b in first_last]
         if self.split is not None:
             normal = [self.split(sentence) for sentence in normal]
+        if not normal:
+            return []
         encodings = self.tokenizer.encode_batch([n.text for n in normal], add_special_tokens=False)
-        sentences = []
-        for (first, last), norm, encoding in zip(first_last, normal, encodings, strict=True):
-            spans = np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2)
-            origin = np.append(norm.origin, norm.origin[-1] + 1 if len(norm.origin) else 0) + words.spans[first, 0]
-            pieces, piece_words = _link(origin, spans, words.spans[first:last])
-            sentences.append(_Sentence(np.asarray(encoding.ids, dtype=np.int64), piece_words + first, pieces))
-        return sentences
+        # All sentences at once, one after the other: an array operation takes about as long for one as for ten.
+        ids = [np.asarray(e.ids, dtype=np.int64) for e in encodings]
+        origins = [np.append(n.origin, n.origin[-1] + 1 if len(n.origin) else 0) for n in normal]
+        characters, pieces = (np.cumsum([0, *map(len, parts)]) for parts in (origins, ids))
+        spans = np.concatenate([np.asarray(e.offsets, dtype=np.int64).reshape(-1, 2) for e in encodings])
+        spans += np.repeat(characters[:-1], np.diff(pieces))[:, None]
+        origin = np.concatenate(origins) + np.repeat(words.spans[first_last[:, 0], 0], np.diff(characters))
+        link_pieces, link_words = _link(origin, spans, words.spans)
+        cuts = np.searchsorted(link_pieces, pieces)
+        return [
+            _Sentence(one, link_words[low:high], link_pieces[low:high] - first)
+            for one, first, low, high in zip(ids, pieces[:-1].tolist(), cuts.tolist(), cuts[1:].tolist(), strict=False)
+        ]
 
     def _windows(self, sentences: list[_Sentence], words: Words, context: bool) -> list[Window]:
         """Greedy packing of whole sentences; a sentence that is too long alone is cut into overlapping windows."""
