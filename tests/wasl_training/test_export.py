@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import ModernBertConfig, ModernBertModel
 
 import wasl
 from wasl.errors import ArgumentError, ModelError
 from wasl.pretrained import GRAPHS
 from wasl_training import TrainingConfig, train
-from wasl_training.export import export
+from wasl_training.export import UNMASKED, export, use_unmasked_attention
 
 TEXTS = ["شركة هواوي في الصين", "", "قالت إنفيديا. " * 60, "علي بابا، وآبل.", "ف"]
 
@@ -108,6 +111,41 @@ def test_compact_weights_serve_both_engines(model_folder: Path, tmp_path: Path, 
     assert wasl.load(tmp_path / "copy").predict(text) == onnx.predict(text)
     with pytest.raises(ArgumentError, match="int8"):
         export(torch_, folder, "fp32", compact=True)
+
+
+def test_an_outlying_input_costs_the_others_little(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it is made smaller by is stored with the weights, and taken off again where they are read."""
+    extractor = wasl.load(model_folder, engine="torch")
+    for layer in extractor.network.encoder.encoder.layer:  # type: ignore[union-attr]
+        layer.intermediate.dense.weight.data[3] *= 1000
+        layer.output.dense.weight.data[:, 3] /= 1000
+    folder = shutil.copytree(model_folder, tmp_path / "compact")
+    extractor.save_pretrained(folder)
+    exact = wasl.load(folder, engine="torch").read([TEXTS[2]])[0].tags
+
+    def error(engine: str) -> float:
+        return float(np.abs(wasl.load(folder, engine=engine).read([TEXTS[2]])[0].tags - exact).mean())
+
+    export(extractor, folder, compact=True)
+    stored = load_file(folder / "model.safetensors")
+    sizes = [value for name, value in stored.items() if name.endswith("output.dense.weight.sizes")]
+    assert len(sizes) == 2
+    assert all(size.argmax() == 3 and size[3] > 10 and size.median() == 1 for size in sizes)
+    smoothed = error("onnx")
+    assert error("torch") < smoothed  # only the weights are rounded there
+    monkeypatch.setattr("wasl_training.export.LARGEST", 1e9)
+    export(extractor, folder, compact=True)
+    assert smoothed < error("onnx") / 2
+
+
+@pytest.mark.parametrize(("sees", "attention"), [(8, "eager"), (256, UNMASKED)])
+def test_masks_stay_in_encoders_that_see_a_part_of_the_window(sees: int, attention: str) -> None:
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    encoder = ModernBertModel(ModernBertConfig(vocab_size=50, pad_token_id=0, local_attention=sees, **sizes)).eval()
+    use_unmasked_attention(encoder, torch.arange(5, 45)[None])
+    assert encoder.config._attn_implementation == attention
 
 
 def test_training_writes_graphs(

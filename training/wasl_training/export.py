@@ -151,7 +151,7 @@ def _without_mask(module: nn.Module, *states: Tensor, **settings: object) -> tup
 AttentionInterface.register(UNMASKED, _without_mask)
 
 
-def _use_plain_attention(encoder: nn.Module, window: Tensor) -> None:
+def use_unmasked_attention(encoder: nn.Module, window: Tensor) -> None:
     """Have an encoder compute attention with plain products, which can be quantised, and unmasked where that is the
     same: not in encoders whose layers look at a part of the window alone.
     """
@@ -188,7 +188,7 @@ def export(extractor: Extractor, folder: str | Path, precision: str = "int8", *,
     network = copy.deepcopy(extractor.network).cpu().eval()
     folder = Path(folder)
     windows = _windows(extractor.text_encoder)
-    _use_plain_attention(network.encoder, windows[0])
+    use_unmasked_attention(network.encoder, windows[0])
     sizes = _prepare(network.encoder, windows) if precision == "int8" else {}
     with TemporaryDirectory() as scratch:
         words, pairs = (Path(scratch) / graph for graph in GRAPHS)
