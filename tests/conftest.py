@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 from collections import Counter
 from pathlib import Path
@@ -19,7 +20,9 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaModel
 
 import wasl
+from wasl.pretrained import GRAPHS
 from wasl_training import TrainingConfig, train
+from wasl_training.export import export
 
 # No time limits for single examples: machines are noisy.
 settings.register_profile("wasl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -112,6 +115,15 @@ def model_folder(
     from dataclasses import replace
 
     train(articles, folder, encoder=wordpiece_encoder, config=replace(quick, epochs=12))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def graphs_folder(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with graphs in 8 bits, so that programs that predict with it start without torch."""
+    folder = tmp_path_factory.mktemp("graphs") / "extractor"
+    shutil.copytree(model_folder, folder)
+    assert [file.name for file in export(wasl.load(model_folder, engine="torch"), folder)] == list(GRAPHS)
     return folder
 
 

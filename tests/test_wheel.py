@@ -95,6 +95,12 @@ def test_the_light_install_predicts_without_torch(light: tuple[Path, Path, int])
     assert [e["text"] for e in json.loads(line)["entities"]] == ["هواوي", "الصين"]
 
 
+def test_the_light_install_scores_without_torch(light: tuple[Path, Path, int]) -> None:
+    out = run_light(light, str(light[1] / "bin" / "wasl"), "evaluate", "embedded", str(ROOT / "annotations"))
+    assert "embedded on 5 documents" in out
+    assert "expected calibration error" in out
+
+
 def test_the_light_install_is_small(light: tuple[Path, Path, int]) -> None:
     assert light[2] < 250e6, f"{light[2] / 1e6:.0f} MB"
 

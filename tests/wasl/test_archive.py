@@ -49,12 +49,12 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(archive: Path, model_folder: Path) -> dict[str, bytes]:
+def uninterrupted(archive: Path, graphs_folder: Path) -> dict[str, bytes]:
     """What one worker writes in one go, by suffix."""
     found = {}
     for suffix in ("jsonl", "parquet"):
         output = archive.with_name(f"whole.{suffix}")
-        summary = predict_archive([archive], output, PredictSettings(str(model_folder)))
+        summary = predict_archive([archive], output, PredictSettings(str(graphs_folder)))
         assert (summary.documents, summary.bad) == (1494, 6)
         found[suffix] = output.read_bytes()
     return found
@@ -62,9 +62,9 @@ def uninterrupted(archive: Path, model_folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 def test_a_run_that_is_stopped_again_and_again_ends_the_same(
-    archive: Path, model_folder: Path, uninterrupted: dict[str, bytes], tmp_path: Path, suffix: str
+    archive: Path, graphs_folder: Path, uninterrupted: dict[str, bytes], tmp_path: Path, suffix: str
 ) -> None:
-    output, settings = tmp_path / f"out.{suffix}", PredictSettings(str(model_folder))
+    output, settings = tmp_path / f"out.{suffix}", PredictSettings(str(graphs_folder))
     parts_done = []
 
     def stop(result: PartResult) -> None:
@@ -85,9 +85,9 @@ def test_a_run_that_is_stopped_again_and_again_ends_the_same(
 
 
 def test_a_resumed_run_must_be_of_the_same_inputs_and_settings(
-    archive: Path, model_folder: Path, tmp_path: Path
+    archive: Path, graphs_folder: Path, tmp_path: Path
 ) -> None:
-    output, settings = tmp_path / "out.jsonl", PredictSettings(str(model_folder))
+    output, settings = tmp_path / "out.jsonl", PredictSettings(str(graphs_folder))
     inputs = tmp_path / "in.jsonl"
     inputs.write_bytes(archive.read_bytes())
 
@@ -100,7 +100,7 @@ def test_a_resumed_run_must_be_of_the_same_inputs_and_settings(
     for paths, other, message in (
         ([inputs, archive], settings, "another inputs"),
         ([inputs], PredictSettings("embedded"), "another model"),
-        ([inputs], PredictSettings(str(model_folder), batch_size=16), r"another batch_size \(32, now 16\)"),
+        ([inputs], PredictSettings(str(graphs_folder), batch_size=16), r"another batch_size \(32, now 16\)"),
         ([inputs], settings, "other inputs"),
     ):
         with pytest.raises(ArgumentError, match=message):
@@ -137,9 +137,9 @@ def spawned(parent: int | None = None) -> list[psutil.Process]:
     return found
 
 
-def test_a_killed_worker_loses_and_doubles_nothing(archive: Path, model_folder: Path) -> None:
-    expected = list(run_parts(cut(read_inputs([archive])), PredictSettings(str(model_folder))))
-    results = predict_in_processes(cut(read_inputs([archive])), str(model_folder), 2, 32)
+def test_a_killed_worker_loses_and_doubles_nothing(archive: Path, graphs_folder: Path) -> None:
+    expected = list(run_parts(cut(read_inputs([archive])), PredictSettings(str(graphs_folder))))
+    results = predict_in_processes(cut(read_inputs([archive])), str(graphs_folder), 2, 32)
     found = [next(results)]
     workers = spawned()
     assert len(workers) == 2
@@ -152,7 +152,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(archive: Path, model_folder: 
     assert found == expected
 
 
-def test_a_part_that_no_worker_survives_is_named(archive: Path, model_folder: Path) -> None:
+def test_a_part_that_no_worker_survives_is_named(archive: Path, graphs_folder: Path) -> None:
     over = threading.Event()
 
     def kill() -> None:
@@ -164,7 +164,7 @@ def test_a_part_that_no_worker_survives_is_named(archive: Path, model_folder: Pa
     killer.start()
     try:
         with pytest.raises(WorkerError, match=r"many.jsonl:1 to .*many.jsonl:256: 3 workers were killed on this part"):
-            list(predict_in_processes(cut(read_inputs([archive])), str(model_folder), 1, 32))
+            list(predict_in_processes(cut(read_inputs([archive])), str(graphs_folder), 1, 32))
     finally:
         over.set()
         killer.join()
@@ -183,10 +183,10 @@ def test_a_worker_that_dies_in_the_middle_of_a_result(archive: Path, monkeypatch
     assert not spawned()
 
 
-def test_what_a_worker_raises_is_raised_here(model_folder: Path) -> None:
+def test_what_a_worker_raises_is_raised_here(graphs_folder: Path) -> None:
     broken = Part(0, (Input("many.jsonl:1", 5),))  # type: ignore[arg-type]  # no reader makes such a one
     with pytest.raises(TextError, match="expected a string") as raised:
-        list(predict_in_processes([broken], str(model_folder), 1, 32))
+        list(predict_in_processes([broken], str(graphs_folder), 1, 32))
     assert "predict_part" in "".join(raised.value.__notes__)  # where in the worker
 
 
@@ -198,10 +198,10 @@ def wait_for(condition: object, seconds: float = 60) -> None:
 
 
 def test_a_killed_run_leaves_no_workers_and_resumes(
-    archive: Path, model_folder: Path, uninterrupted: dict[str, bytes], tmp_path: Path
+    archive: Path, graphs_folder: Path, uninterrupted: dict[str, bytes], tmp_path: Path
 ) -> None:
     output = tmp_path / "out.parquet"
-    command = [sys.executable, "-c", "from wasl.cli import main; main()", "predict", archive, "--model", model_folder,
+    command = [sys.executable, "-c", "from wasl.cli import main; main()", "predict", archive, "--model", graphs_folder,
                "--output", output, "--workers", "2"]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     wait_for(lambda: (tmp_path / "out.parquet.parts" / "000000").exists())
@@ -212,7 +212,7 @@ def test_a_killed_run_leaves_no_workers_and_resumes(
     wait_for(lambda: not any(w.is_running() and w.status() != psutil.STATUS_ZOMBIE for w in workers), 10)
     assert not output.exists()
     resumed = []
-    predict_archive([archive], output, PredictSettings(str(model_folder)), resume=True, progress=resumed.append)
+    predict_archive([archive], output, PredictSettings(str(graphs_folder)), resume=True, progress=resumed.append)
     assert resumed[0].resumed
     assert output.read_bytes() == uninterrupted["parquet"]
 
@@ -241,11 +241,11 @@ main()
 
 @pytest.mark.timeout(280)
 def test_ray_with_a_worker_killed(
-    archive: Path, model_folder: Path, uninterrupted: dict[str, bytes], tmp_path: Path
+    archive: Path, graphs_folder: Path, uninterrupted: dict[str, bytes], tmp_path: Path
 ) -> None:
     pytest.importorskip("ray.data")
     output = tmp_path / "out.jsonl"
-    command = [sys.executable, "-c", RAY, "predict", archive, "--model", model_folder, "--engine", "ray", "--workers", "2",
+    command = [sys.executable, "-c", RAY, "predict", archive, "--model", graphs_folder, "--engine", "ray", "--workers", "2",
                "--output", output]  # fmt: skip
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

@@ -48,15 +48,15 @@ def test_an_error_is_a_message_not_a_traceback(tmp_path: Path) -> None:
     assert "Traceback" not in found.stderr
 
 
-def test_predict_lines(model_folder: Path) -> None:
+def test_predict_lines(graphs_folder: Path) -> None:
     stdin = 'شركة علي بابا في الصين\n\n{"text": "وهواوي"}\n'.encode()
-    out = run("predict", "--model", model_folder, stdin=stdin).stdout.splitlines()
+    out = run("predict", "--model", graphs_folder, stdin=stdin).stdout.splitlines()
     documents = [wasl.Document.from_dict(json.loads(line)) for line in out]
     assert [d.text for d in documents] == ["شركة علي بابا في الصين", "وهواوي"]
     assert json.loads(out[1])["source"] == "standard input:3"
 
 
-def test_a_bad_text_is_reported_and_the_others_are_read(model_folder: Path, tmp_path: Path) -> None:
+def test_a_bad_text_is_reported_and_the_others_are_read(graphs_folder: Path, tmp_path: Path) -> None:
     good, bad, lines = tmp_path / "good.txt", tmp_path / "bad.txt", tmp_path / "many.jsonl"
     good.write_text("الصين", encoding="utf-8")
     bad.write_bytes(b"\xff\xfe")
@@ -64,7 +64,9 @@ def test_a_bad_text_is_reported_and_the_others_are_read(model_folder: Path, tmp_
         '{"text": "هواوي"}\n{"body": 1}\n{"text": "\\ud800"}\nnonsense\n{"text": "آبل"}\n', encoding="utf-8"
     )
     output = tmp_path / "out.jsonl"
-    found = run("predict", good, bad, tmp_path / "none.txt", lines, "--model", model_folder, "--output", output, code=1)
+    found = run(
+        "predict", good, bad, tmp_path / "none.txt", lines, "--model", graphs_folder, "--output", output, code=1
+    )
     assert [json.loads(line)["text"] for line in output.read_text(encoding="utf-8").splitlines()] == [
         "الصين",
         "هواوي",
@@ -77,10 +79,10 @@ def test_a_bad_text_is_reported_and_the_others_are_read(model_folder: Path, tmp_
     assert not output.with_name("out.jsonl.part").exists()
 
 
-def test_resume_takes_up_what_was_finished(model_folder: Path, tmp_path: Path) -> None:
+def test_resume_takes_up_what_was_finished(graphs_folder: Path, tmp_path: Path) -> None:
     lines, output = tmp_path / "many.jsonl", tmp_path / "out.jsonl"
     lines.write_text("".join(json.dumps({"body": f"هواوي {i}"}) + "\n" for i in range(300)), encoding="utf-8")
-    settings = PredictSettings(str(model_folder), text_field="body")
+    settings = PredictSettings(str(graphs_folder), text_field="body")
 
     def stop(_: PartResult) -> None:
         raise KeyboardInterrupt
@@ -89,7 +91,7 @@ def test_resume_takes_up_what_was_finished(model_folder: Path, tmp_path: Path) -
         predict_archive([lines], output, settings, progress=stop)
     part = tmp_path / "out.jsonl.parts" / "000000"
     part.write_text(part.read_text(encoding="utf-8").replace("هواوي 7", "kept"), encoding="utf-8")
-    run("predict", lines, "--model", model_folder, "--output", output, "--text-field", "body", "--resume")
+    run("predict", lines, "--model", graphs_folder, "--output", output, "--text-field", "body", "--resume")
     texts = [json.loads(line)["text"] for line in output.read_text(encoding="utf-8").splitlines()]
     assert len(texts) == 300
     assert texts[7] == "kept"
@@ -98,7 +100,7 @@ def test_resume_takes_up_what_was_finished(model_folder: Path, tmp_path: Path) -
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
-def test_progress_is_shown_on_a_terminal(model_folder: Path, tmp_path: Path) -> None:
+def test_progress_is_shown_on_a_terminal(graphs_folder: Path, tmp_path: Path) -> None:
     import pty
 
     folder = tmp_path / "news"
@@ -106,7 +108,7 @@ def test_progress_is_shown_on_a_terminal(model_folder: Path, tmp_path: Path) -> 
     for i in range(3):
         (folder / f"{i}.txt").write_text("زارت شركة هواوي الصين", encoding="utf-8")
     (folder / "bad.txt").write_bytes(b"\xff")
-    command = [sys.executable, "-c", "from wasl.cli import main; main()", "predict", folder, "--model", model_folder,
+    command = [sys.executable, "-c", "from wasl.cli import main; main()", "predict", folder, "--model", graphs_folder,
                "--output", tmp_path / "out.jsonl"]  # fmt: skip
     ours, theirs = pty.openpty()
     environment = {**os.environ, "COLUMNS": "150", "TERM": "xterm"}
@@ -123,12 +125,12 @@ def test_progress_is_shown_on_a_terminal(model_folder: Path, tmp_path: Path) -> 
         assert expected in shown
 
 
-def test_predict_brat_makes_a_corpus(model_folder: Path, tmp_path: Path, articles: wasl.Corpus) -> None:
+def test_predict_brat_makes_a_corpus(graphs_folder: Path, tmp_path: Path, articles: wasl.Corpus) -> None:
     run(
         "predict",
         *sorted(ANNOTATIONS.glob("*.txt")),
         "--model",
-        model_folder,
+        graphs_folder,
         "--format",
         "brat",
         "--output",
@@ -140,10 +142,10 @@ def test_predict_brat_makes_a_corpus(model_folder: Path, tmp_path: Path, article
     assert all(corpus.documents[i].text == d.text for i, d in articles.documents.items())
 
 
-def test_predict_html_and_whole_standard_input(model_folder: Path, tmp_path: Path) -> None:
-    page = run("predict", "--model", model_folder, "--format", "html", "--whole", stdin="الصين\nهواوي".encode()).stdout
+def test_predict_html_and_whole_standard_input(graphs_folder: Path, tmp_path: Path) -> None:
+    page = run("predict", "--model", graphs_folder, "--format", "html", "--whole", stdin="الصين\nهواوي".encode()).stdout
     assert page.startswith("<!doctype html>")
-    found = run("predict", "--model", model_folder, "--format", "html", stdin="الصين\nهواوي".encode(), code=2)
+    found = run("predict", "--model", graphs_folder, "--format", "html", stdin="الصين\nهواوي".encode(), code=2)
     assert "add --output FOLDER" in found.stderr
 
 
@@ -218,14 +220,14 @@ def test_training_in_two_processes(wordpiece_encoder: Path, tmp_path: Path) -> N
     assert wasl.load(tmp_path / "two").schema.entities[0] == "PER"
 
 
-def test_evaluate_a_word_level_file(model_folder: Path, tmp_path: Path) -> None:
+def test_evaluate_a_word_level_file(graphs_folder: Path, tmp_path: Path) -> None:
     corpus, figures = tmp_path / "a.conll", tmp_path / "figures.json"
     corpus.write_text("زارت O\nعلي B-ORGANISATION\nبابا I-ORGANISATION\n\nمحمد B-PERS\n", encoding="utf-8")
-    out = run("evaluate", model_folder, corpus, "--labels", "ORG=ORGANISATION", "--json", figures).stdout
+    out = run("evaluate", graphs_folder, corpus, "--labels", "ORG=ORGANISATION", "--json", figures).stdout
     assert "no label of the model stands for theirs: PERS 1" in out
     found = json.loads(figures.read_text(encoding="utf-8"))
     assert found["by_label"]["ORGANISATION"]["support"] == 1
     assert set(found) == {"micro_f1", "macro_f1", "by_label", "left_out"}
-    assert "no label NAME" in run("evaluate", model_folder, corpus, "--labels", "NAME=PERS", code=2).stderr
-    assert "--labels" in run("evaluate", model_folder, ANNOTATIONS, "--labels", "ORG=ORG", code=2).stderr
-    assert "--documents" in run("evaluate", model_folder, corpus, "--documents", "001", code=2).stderr
+    assert "no label NAME" in run("evaluate", graphs_folder, corpus, "--labels", "NAME=PERS", code=2).stderr
+    assert "--labels" in run("evaluate", graphs_folder, ANNOTATIONS, "--labels", "ORG=ORG", code=2).stderr
+    assert "--documents" in run("evaluate", graphs_folder, corpus, "--documents", "001", code=2).stderr

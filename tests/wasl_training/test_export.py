@@ -23,15 +23,11 @@ TEXTS = ["شركة هواوي في الصين", "", "قالت إنفيديا. " 
 
 
 @pytest.fixture(scope="module")
-def exported(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def exported(model_folder: Path, graphs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The tiny model with graphs of each precision."""
-    folders = {}
-    for precision in ("fp32", "int8"):
-        folders[precision] = tmp_path_factory.mktemp("exported") / precision
-        shutil.copytree(model_folder, folders[precision])
-        written = export(wasl.load(model_folder, engine="torch"), folders[precision], precision)
-        assert [file.name for file in written] == list(GRAPHS)
-    return folders
+    plain = shutil.copytree(model_folder, tmp_path_factory.mktemp("exported") / "fp32")
+    export(wasl.load(model_folder, engine="torch"), plain, "fp32")
+    return {"fp32": plain, "int8": graphs_folder}
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("int8", 0.3)])

@@ -23,7 +23,8 @@ from wasl_training.augmentation import hide_words
 from wasl_training.config import FOR_KNOWN_LABELS, FOR_NEW_LABELS, FROM_ENCODER
 from wasl_training.encoders import load_start
 from wasl_training.loss import JointLoss
-from wasl_training.trainer import CHECKPOINTS, Epoch, Progress, last_checkpoint
+from wasl_training.progress import Epoch, Progress
+from wasl_training.trainer import CHECKPOINTS, last_checkpoint
 from wasl_training.training import choose_dev
 
 

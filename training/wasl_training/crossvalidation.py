@@ -17,7 +17,7 @@ from wasl_training.encoders import Start, load_start
 from wasl_training.evaluation import evaluate
 from wasl_training.fingerprint import fingerprint
 from wasl_training.metrics import TASKS, Figures, Tally, figures, pool
-from wasl_training.trainer import Progress
+from wasl_training.progress import Progress
 from wasl_training.training import train
 
 

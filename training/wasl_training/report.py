@@ -14,11 +14,11 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from wasl.errors import Problem, summarise
-from wasl_training.crossvalidation import Crossval
 from wasl_training.metrics import Figures, Score
-from wasl_training.trainer import Epoch, Progress
+from wasl_training.progress import Epoch, Progress
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # these need torch, and scoring does without
+    from wasl_training.crossvalidation import Crossval
     from wasl_training.training import Trained
     from wasl_training.word_level import WordFigures
 

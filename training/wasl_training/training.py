@@ -32,7 +32,8 @@ from wasl_training.fingerprint import fingerprint
 from wasl_training.loss import JointLoss
 from wasl_training.metrics import Figures
 from wasl_training.model_card import model_card
-from wasl_training.trainer import CHECKPOINTS, Epoch, Progress, Run, Task
+from wasl_training.progress import Epoch, Progress
+from wasl_training.trainer import CHECKPOINTS, Run, Task
 
 # Where no documents are kept back to choose one: what was best for uncalibrated scores of a model trained on news.
 UNCALIBRATED_THRESHOLD = 0.4
