@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from hashlib import sha256
@@ -62,9 +63,10 @@ def test_the_invented_articles_are_as_their_data_card_says() -> None:
     found = validate(folder)
     assert found.problems == ()
     entities, relations = found.entities, found.relations
+    assert f"# Data card: {found.documents} invented articles" in card
     assert f"{entities.total():,} entities, {relations.total():,} relations" in card
     for label, count in relations.items():
-        assert f"{count} `{label}`" in " ".join(card.split()), label
+        assert re.search(rf"(?<!\d){count} `{label}`", " ".join(card.split())), label
     command = [sys.executable, "scripts/annotation_agreement.py", "annotations/invented/second-pass", "--passes",
                "annotations/invented", "annotations/invented/second-pass"]  # fmt: skip
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode()

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import ModernBertConfig, ModernBertModel
+from transformers import DebertaV2Config, DebertaV2Model, ModernBertConfig, ModernBertModel
 
 import wasl
 from wasl.errors import ArgumentError, ModelError
 from wasl.pretrained import GRAPHS
 from wasl_training import TrainingConfig, train
-from wasl_training.export import UNMASKED, export, use_unmasked_attention
+from wasl_training.export import UNMASKED, WINDOWS, chance_windows, export, prepare, smoothing, use_unmasked_attention
 
 TEXTS = ["شركة هواوي في الصين", "", "قالت إنفيديا. " * 60, "علي بابا، وآبل.", "ف"]
 
@@ -134,6 +134,31 @@ def test_an_outlying_input_costs_the_others_little(
     monkeypatch.setattr("wasl_training.export.LARGEST", 1e9)
     export(extractor, folder, compact=True)
     assert smoothed < error("onnx") / 2
+
+
+def test_only_inputs_far_above_the_others_are_made_smaller() -> None:
+    unused = [0.0] * 5
+    assert smoothing(torch.tensor([*unused, 1, 2, 3, 80])).tolist() == [1] * 8 + [10]
+    assert smoothing(torch.tensor([1, 1, 1e6])).tolist() == [1, 1, 64]
+    assert smoothing(torch.tensor(unused)).tolist() == [1] * 5
+
+
+def test_pieces_by_chance_are_ones_that_the_encoder_has(extractor: wasl.Extractor) -> None:
+    windows = chance_windows(extractor.text_encoder, 60)
+    assert [window.shape for window in windows] == [(1, extractor.text_encoder.max_pieces)] * WINDOWS
+    assert max(int(window.max()) for window in windows) == 59
+
+
+def test_embeddings_that_are_not_looked_up_stay_as_they_are() -> None:
+    """DeBERTa reads its embeddings of relative positions whole."""
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    config = DebertaV2Config(vocab_size=50, relative_attention=True, pos_att_type=["c2p", "p2c"], **sizes)
+    encoder, window = DebertaV2Model(config).eval(), torch.arange(5, 45)[None]
+    plain = encoder(input_ids=window).last_hidden_state
+    prepare(encoder, [window])
+    assert torch.allclose(encoder(input_ids=window).last_hidden_state, plain, atol=0.05)
+    assert isinstance(encoder.encoder.rel_embeddings, torch.nn.Embedding)
+    assert not isinstance(encoder.embeddings.word_embeddings, torch.nn.Embedding)
 
 
 @pytest.mark.parametrize(("sees", "attention"), [(8, "eager"), (256, UNMASKED)])

@@ -195,6 +195,7 @@ def test_what_is_not_set_follows_from_the_start() -> None:
     given = TrainingConfig(**set_).resolved(True, True)
     assert {name: getattr(given, name) for name in set_} == set_
     assert TrainingConfig(hide=0.0).resolved(False, True).hide == 0
+    assert TrainingConfig(hide=0.3).resolved(False, False).hide == 0.3
     assert TrainingConfig(keep=0.3).resolved(False, True).keep == 0  # there is nothing to keep
 
 

@@ -77,7 +77,7 @@ def load_start(name: str | Path) -> Start:
         for key in ("attention_probs_dropout_prob", "attention_dropout"):
             if hasattr(config, key):
                 setattr(config, key, 0.0)
-        with _quiet():
+        with quiet_transformers():
             encoder = AutoModel.from_pretrained(
                 folder, config=config, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
             )
@@ -121,8 +121,8 @@ def _digest(folder: Path) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' progress bar and its table of the pooler's missing weights, which are not used."""
+def quiet_transformers() -> Iterator[None]:
+    """Without transformers' progress bar and warnings, such as its table of the pooler's missing weights."""
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

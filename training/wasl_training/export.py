@@ -26,12 +26,13 @@ from wasl.extractor import WEIGHTS, Extractor
 from wasl.network import Network
 from wasl.pairs import PAIR_FIELDS, PairIndex, index_pairs
 from wasl.pretrained import GRAPHS
+from wasl_training.encoders import quiet_transformers
 
 OPSET = 20
 PRECISIONS = ("int8", "fp32")
 QUANTISED = ["MatMul", "Gemm"]
 WINDOWS = 8  # of chance pieces, to see how large inputs of layers grow
-LARGEST = 4.0  # times the median input, as large as an input may be where it is quantised
+LARGEST = 4.0  # times the median input: what is larger is made smaller before it is quantised, by 64 at most
 UNMASKED = "wasl_unmasked"  # what transformers knows the attention of graphs by
 INT8 = "_quantized"  # what the quantiser appends to a weight's name; its scales end in "_scale"
 
@@ -94,8 +95,8 @@ def _byte_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
     return torch.round(weight / scale).to(torch.int8), scale
 
 
-def _prepare(encoder: nn.Module, windows: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Make an encoder ready to be quantised: its embeddings are, here; feed-forward layers are smoothed.
+def prepare(encoder: nn.Module, windows: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Make an encoder ready to be quantised: its embeddings are, here; layers that widen or narrow are smoothed.
 
     Args:
         encoder: is changed.
@@ -113,29 +114,45 @@ def _prepare(encoder: nn.Module, windows: Sequence[Tensor]) -> dict[str, Tensor]
 
         return look
 
+    embeddings = [module for module in encoder.modules() if isinstance(module, nn.Embedding)]
+    looked_up: set[nn.Module] = set()  # others are read as they are, such as relative positions
     hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]
+    hooks += [one.register_forward_pre_hook(lambda module, _: looked_up.add(module)) for one in embeddings]
     with torch.no_grad():
         for window in windows:
             encoder(input_ids=window, attention_mask=None)
     for hook in hooks:
         hook.remove()
-    sizes = {name: (of / (LARGEST * of.median()).clamp(min=1e-6)).clamp(1, 64) for name, of in largest.items()}
+    sizes = {name: smoothing(of) for name, of in largest.items()}
     for parent in list(encoder.modules()):
         for name, child in parent.named_children():
-            if isinstance(child, nn.Embedding):
+            if isinstance(child, nn.Embedding) and child in looked_up:
                 setattr(parent, name, _ByteEmbedding(child))
     for name, layer in layers.items():
         encoder.set_submodule(name, _Smoothed(layer, sizes[name]))
     return {f"{name}.weight": size for name, size in sizes.items()}
 
 
-def _windows(text_encoder: TextEncoder) -> list[Tensor]:
-    """Windows of pieces by chance, each of shape (1, pieces).
+def smoothing(largest: Tensor) -> Tensor:
+    """By what each input is made smaller, from 1 to 64: down to LARGEST times the median of those that are ever used.
 
-    Inputs of layers grow as large on them as on texts (docs/experiments.md), and no texts are at hand.
+    Args:
+        largest: shape (inputs,): the largest absolute value of each.
+    """
+    used = largest[largest > 0]
+    if not len(used):
+        return torch.ones_like(largest)
+    return (largest / (LARGEST * used.median())).clamp(1, 64)
+
+
+def chance_windows(text_encoder: TextEncoder, rows: int) -> list[Tensor]:
+    """Windows of pieces by chance, each of shape (1, pieces), of those that the encoder has `rows` for.
+
+    `wasl export` has no texts. Inputs of the embedded encoder's layers grow as large on these (docs/experiments.md).
     """
     tokenizer, ends = text_encoder.tokenizer, (text_encoder.prefix, text_encoder.suffix)
-    ids = np.setdiff1d(np.arange(tokenizer.get_vocab_size()), list(tokenizer.get_added_tokens_decoder()))
+    pieces = np.arange(min(tokenizer.get_vocab_size(), rows))
+    ids = np.setdiff1d(pieces, list(tokenizer.get_added_tokens_decoder()))
     random_ = np.random.default_rng(0)
     inner = [random_.choice(ids, text_encoder.max_pieces - sum(map(len, ends))) for _ in range(WINDOWS)]
     return [torch.from_numpy(np.concatenate([ends[0], one, ends[1]]))[None] for one in inner]
@@ -156,7 +173,7 @@ def use_unmasked_attention(encoder: nn.Module, window: Tensor) -> None:
     same: not in encoders whose layers look at a part of the window alone.
     """
     encoder.set_attn_implementation("eager")  # type: ignore[operator]
-    with torch.no_grad():
+    with torch.no_grad(), quiet_transformers():  # which warns of encoders whose attention cannot be changed
         wanted = encoder(input_ids=window, attention_mask=None).last_hidden_state
         encoder.set_attn_implementation(UNMASKED)  # type: ignore[operator]
         found = encoder(input_ids=window, attention_mask=None).last_hidden_state
@@ -187,9 +204,9 @@ def export(extractor: Extractor, folder: str | Path, precision: str = "int8", *,
         raise ArgumentError("compact: only int8 graphs share their weights with training")
     network = copy.deepcopy(extractor.network).cpu().eval()
     folder = Path(folder)
-    windows = _windows(extractor.text_encoder)
+    windows = chance_windows(extractor.text_encoder, int(network.encoder.config.vocab_size))  # type: ignore[union-attr, arg-type]
     use_unmasked_attention(network.encoder, windows[0])
-    sizes = _prepare(network.encoder, windows) if precision == "int8" else {}
+    sizes = prepare(network.encoder, windows) if precision == "int8" else {}
     with TemporaryDirectory() as scratch:
         words, pairs = (Path(scratch) / graph for graph in GRAPHS)
         _export_words(network, words)
