@@ -234,16 +234,20 @@ def export(extractor: Extractor, folder: str | Path, precision: str = "int8", *,
 
 
 def _heads(file: Path) -> list[str]:
-    """Names of the products that read words' vectors, which stay in fp32: all that comes of the input `mean`.
+    """Names of the products that outputs come of, with no other product between: they stay in fp32.
 
     They take no time, and a processor without VNNI adds 8-bit products in 16 bits, which large ones overflow
     (docs/experiments.md).
     """
-    of_words, names = {"mean"}, []
-    for node in onnx.load(file).graph.node:  # in the order of computation
-        if of_words & set(node.input):
-            of_words |= set(node.output)
+    graph = onnx.load(file).graph
+    ahead, names = {one.name for one in graph.output}, []
+    for node in reversed(graph.node):  # against the order of computation
+        if not ahead & set(node.output):
+            continue
+        if node.op_type in QUANTISED:
             names += [node.name, f"{node.name}_MatMul"]  # the quantiser's name for the product of a Gemm
+        else:
+            ahead |= set(node.input)
     return names
 
 
