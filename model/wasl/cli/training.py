@@ -59,7 +59,7 @@ def training_module(name: str) -> ModuleType:
     try:
         return importlib.import_module(f"wasl_training.{name}")
     except ModuleNotFoundError as error:
-        raise WaslError(f"training needs {error.name}, which is not installed: pip install 'wasl[train]'") from error
+        raise WaslError(f"this needs {error.name}, which is not installed: pip install 'wasl[train]'") from error
 
 
 def train_command(
